@@ -1,0 +1,73 @@
+"""Labs are folders: whatever lies in ``labs/`` with its four parts is a lab, there is no list."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from l4lab.errors import UsageError
+
+PARTS = ("README.md", "facts.py", "program.py", "checks.py")
+
+
+@dataclass(frozen=True)
+class Lab:
+    """One lab: a folder of ``labs/``, which is also the name of its Pulumi stack."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    @property
+    def facts(self) -> ModuleType:
+        """The lab's data: ``TITLE``, ``NAMESPACE``, names, ports, labels."""
+        return self._part("facts")
+
+    @property
+    def title(self) -> str:
+        """One line on what the lab teaches."""
+        title: str = self.facts.TITLE
+        return title
+
+    @property
+    def program(self) -> Callable[[], None]:
+        """The Pulumi program: a function that declares the lab's resources."""
+        function: Callable[[], None] = self._part("program").program
+        return function
+
+    @property
+    def checks(self) -> ModuleType:
+        """The module that holds the lab's checks."""
+        return self._part("checks")
+
+    def _part(self, part: str) -> ModuleType:
+        # Folder names are Kubernetes names (three-networks), so they are imported by text.
+        return importlib.import_module(f"labs.{self.name}.{part}")
+
+
+def find_labs(project: Path) -> dict[str, Lab]:
+    """All labs of the project by name, in the order of their folders."""
+    return {
+        folder.name: Lab(folder)
+        for folder in sorted((project / "labs").iterdir())
+        if (folder / "facts.py").is_file()
+    }
+
+
+def get_lab(project: Path, name: str) -> Lab:
+    """The lab called ``name``.
+
+    Raises:
+        UsageError: There is none; the text names those there are.
+    """
+    labs = find_labs(project)
+    if name not in labs:
+        known = ", ".join(labs)
+        raise UsageError(f"there is no lab {name!r}", f"the labs are: {known}", "l4lab labs")
+    return labs[name]

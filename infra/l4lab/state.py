@@ -1,0 +1,153 @@
+"""What l4lab remembers of a cluster: one private folder, written before the first change is made.
+
+``down`` and ``reset`` work from it, also after a crash. Everything in it is mode 0600 or 0700.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from l4lab.errors import LockedError
+from l4lab.topology import Topology
+
+FOLDER = ".l4lab"
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where the parts of one cluster's state lie, below ``.l4lab/CLUSTER/``."""
+
+    root: Path
+
+    @property
+    def record(self) -> Path:
+        """The record of what was made (JSON)."""
+        return self.root / "cluster.json"
+
+    @property
+    def ssh(self) -> Path:
+        """SSH key, pinned host keys and client configuration."""
+        return self.root / "ssh"
+
+    @property
+    def ssh_config(self) -> Path:
+        """Configuration for ``ssh -F``: knows every machine by name, from any network."""
+        return self.ssh / "config"
+
+    @property
+    def inventory(self) -> Path:
+        """The Ansible inventory."""
+        return self.root / "inventory.yml"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The cluster administrator's kubeconfig."""
+        return self.root / "kubeconfig"
+
+    @property
+    def machines(self) -> Path:
+        """Disks and consoles of local machines."""
+        return self.root / "machines"
+
+    @property
+    def logs(self) -> Path:
+        """Logs of playbooks, stacks and checks."""
+        return self.root / "logs"
+
+    @property
+    def pulumi(self) -> Path:
+        """Pulumi's file backend."""
+        return self.root / "pulumi"
+
+    def secret(self, name: str) -> str:
+        """A random secret of this cluster, made at first use and kept in a private file."""
+        path = self.root / "secrets" / name
+        with contextlib.suppress(FileNotFoundError):
+            return path.read_text()
+        value = secrets.token_urlsafe(24)
+        write_private(path, value)
+        return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """All that checks and stacks need to reach a running cluster."""
+
+    topology: Topology
+    paths: Paths
+    kubectl: Path
+    """The kubectl that fits the cluster, from the bundle."""
+    pulumi: Path
+    """The Pulumi CLI, from the bundle."""
+
+
+def paths_of(project: Path, cluster: str) -> Paths:
+    """The state of cluster ``cluster`` of the project in folder ``project``."""
+    return Paths(project / FOLDER / cluster)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file of mode 0600 whole or not at all, making its folders with mode 0700."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """What ``path`` holds, or None where there is no such file."""
+    try:
+        loaded: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    return loaded
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write ``value`` as a private JSON file, whole or not at all."""
+    write_private(path, json.dumps(value, indent=2) + "\n")
+
+
+@contextlib.contextmanager
+def lock(path: Path, what: str) -> Iterator[None]:
+    """Hold ``path`` as a lock while the block runs.
+
+    The kernel frees it when its holder dies, so a dead holder is taken over without asking.
+
+    Raises:
+        LockedError: A living process holds it; the text names the process.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise LockedError(
+                f"{what} is in use", f"held by {holder}", "wait for it to end, then try again"
+            ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()}: {_command_line()}")
+        file.flush()
+        yield
+        file.truncate(0)
+
+
+def _command_line() -> str:
+    words = Path("/proc/self/cmdline").read_bytes().split(b"\0")
+    return b" ".join(words).decode(errors="replace").strip()

@@ -1,0 +1,73 @@
+"""What a cluster consists of, as plain data: machines, their roles, and three networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network
+
+
+class Role(StrEnum):
+    """What a machine is for; also the name of its Ansible group."""
+
+    CONTROL_PLANE = "control_plane"
+    WORKER = "worker"
+    MARIADB = "mariadb"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """One machine: its name is its host name, its Ansible name and its node name."""
+
+    name: str
+    role: Role
+    address: IPv4Address
+    memory_mib: int
+    user: str = "root"
+    port: int = 22
+
+
+@dataclass(frozen=True, kw_only=True)
+class Networks:
+    """The three address ranges the labs are about."""
+
+    nodes: IPv4Network
+    pods: IPv4Network
+    services: IPv4Network
+
+    @property
+    def gateway(self) -> IPv4Address:
+        """The host's end of the lab network: the first address of the node network."""
+        return self.nodes.network_address + 1
+
+    @property
+    def dns(self) -> IPv4Address:
+        """Cluster DNS: the tenth address of the service network, as kubeadm chooses it."""
+        return self.services.network_address + 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Topology:
+    """One cluster."""
+
+    name: str
+    machines: tuple[Machine, ...]
+    networks: Networks
+
+    def with_role(self, role: Role) -> tuple[Machine, ...]:
+        """All machines of a role, in the order of the settings."""
+        return tuple(machine for machine in self.machines if machine.role is role)
+
+    @property
+    def control_plane(self) -> Machine:
+        """The one control plane machine."""
+        return self.with_role(Role.CONTROL_PLANE)[0]
+
+    @property
+    def nodes(self) -> tuple[Machine, ...]:
+        """The machines that are Kubernetes nodes: the control plane, then the workers."""
+        return self.with_role(Role.CONTROL_PLANE) + self.with_role(Role.WORKER)
+
+    def machine(self, name: str) -> Machine | None:
+        """The machine of that name, or None."""
+        return next((machine for machine in self.machines if machine.name == name), None)
