@@ -5,11 +5,14 @@ Secrets never go into ``argv`` (any user can read it): pass them by ``input`` or
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
+import signal
 import subprocess
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,3 +100,78 @@ def run(
 
 def _text(output: bytes | str | None) -> str:
     return output.decode(errors="replace") if isinstance(output, bytes) else output or ""
+
+
+def stream(
+    argv: Sequence[str | Path],
+    *,
+    timeout: float,
+    log: Path,
+    on_line: Callable[[str], None] | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> None:
+    """Run a long program, both outputs appended to ``log``, each line told to ``on_line``.
+
+    The program is the head of a session of its own, which is ended with it: at the deadline, and
+    when an exception (Ctrl-C) passes through.
+
+    Raises:
+        CommandError: It could not be started, failed, or ran out of time; ``details`` is the log.
+    """
+    words = [str(word) for word in argv]
+    log.parent.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    with log.open("a") as file:
+        file.write(f"+ {shlex.join(words)}\n")
+        try:
+            process = subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                env={**os.environ, **env} if env else None,
+                cwd=cwd,
+                start_new_session=True,
+            )
+        except OSError as failed:
+            raise CommandError(
+                f"cannot run {words[0]}", failed.strerror or str(failed)
+            ) from failed
+        expired = threading.Event()
+
+        def expire() -> None:
+            expired.set()
+            _end_session(process)
+
+        timer = threading.Timer(timeout, expire)
+        timer.start()
+        last = ""
+        try:
+            for line in process.stdout or ():
+                file.write(line)
+                last = line.strip() or last
+                if on_line:
+                    on_line(line.rstrip())
+            process.wait()
+        finally:
+            timer.cancel()
+            _end_session(process)
+    if expired.is_set() or process.returncode:
+        why = f"no end within {timeout:.0f} s" if expired.is_set() else last[-300:]
+        name = Path(words[0]).name
+        raise CommandError(f"{name} failed after {time.monotonic() - started:.0f} s", why,
+                           details=log)
+
+
+def _end_session(process: subprocess.Popen[str]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(5)

@@ -1,0 +1,5 @@
+"""``python -m l4lab``: what the launcher runs."""
+
+from l4lab.cli import main
+
+main()

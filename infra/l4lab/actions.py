@@ -1,0 +1,204 @@
+"""What the command line does beyond a cluster's life: labs, status, and ways into the machines."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from l4lab import stack
+from l4lab.checks import CheckResult, LabReport, run_lab
+from l4lab.cluster import Cluster
+from l4lab.command import CommandError, run
+from l4lab.errors import L4labError, UsageError
+from l4lab.lab import Lab, find_labs
+from l4lab.playbook import PlaybookResult
+from l4lab.progress import Progress
+
+
+def deploy(cluster: Cluster, lab: Lab) -> stack.Outcome:
+    """Deploy a lab with Pulumi and wait until its objects are ready.
+
+    Raises:
+        StackError: Pulumi or the cluster refused, or an object did not become ready.
+        UsageError: The cluster is not up.
+    """
+    access = cluster.enter()
+    with cluster.progress.step(f"deploy {lab.name}") as step:
+        outcome = stack.deploy(lab, access, on_event=lambda text: setattr(step, "doing", text))
+        step.note = outcome.summary
+    return outcome
+
+
+def destroy(cluster: Cluster, lab: Lab) -> stack.Outcome:
+    """Take a lab off the cluster.
+
+    Raises:
+        StackError: Pulumi or the cluster refused.
+        UsageError: The cluster is not up.
+    """
+    access = cluster.enter()
+    with cluster.progress.step(f"destroy {lab.name}") as step:
+        outcome = stack.destroy(lab, access, on_event=lambda text: setattr(step, "doing", text))
+        step.note = outcome.summary
+    return outcome
+
+
+def check(
+    cluster: Cluster,
+    lab: Lab,
+    *,
+    only: Sequence[str] = (),
+    exercises: bool = True,
+    show: Callable[[CheckResult], None] | None = None,
+) -> LabReport:
+    """Run a lab's checks against the live cluster.
+
+    Raises:
+        UsageError: The cluster is not up, or ``only`` names a check that is not there.
+    """
+    access = cluster.enter()
+    with cluster.progress.step(f"check {lab.name}") as step:
+        def one(result: CheckResult) -> None:
+            step.doing = result.id
+            if show:
+                show(result)
+
+        report = run_lab(lab, access, only=only or None, exercises=exercises, on_result=one)
+        good = sum(result.green for result in report.results)
+        step.note = f"{good} of {len(report.results)} green"
+    return report
+
+
+def status(cluster: Cluster) -> dict[str, Any]:
+    """How machines, nodes and labs are, as plain data."""
+    topology = cluster.settings.topology
+    machines = {}
+    for found in cluster.status():
+        machine = topology.machine(found.name)
+        machines[found.name] = {
+            "role": machine.role.value if machine else None,
+            "address": str(machine.address) if machine else None,
+            "running": found.running,
+            "memory_mib": found.memory_mib,
+            "note": found.note,
+        }
+    data: dict[str, Any] = {"cluster": topology.name, "machines": machines, "nodes": {},
+                            "labs": {}, "api": None}
+    if not cluster.paths.kubeconfig.exists() or not any(m["running"] for m in machines.values()):
+        return data
+    try:
+        access = cluster.enter()
+        said = run([access.kubectl, "--kubeconfig", access.paths.kubeconfig,
+                    "--request-timeout=5s", "get", "nodes", "-o", "json"], timeout=15).stdout
+    except (CommandError, L4labError) as failed:
+        data["api"] = str(failed.reason or failed.brief)
+        return data
+    data["api"] = "answers"
+    for node in json.loads(said)["items"]:
+        ready = next(c for c in node["status"]["conditions"] if c["type"] == "Ready")
+        data["nodes"][node["metadata"]["name"]] = {
+            "ready": ready["status"] == "True",
+            "version": node["status"]["nodeInfo"]["kubeletVersion"],
+        }
+    for name, lab in find_labs(cluster.project).items():
+        deployed = stack.status(lab, access)
+        data["labs"][name] = "deployed" if deployed else "not deployed"
+    return data
+
+
+def render_status(data: dict[str, Any]) -> str:
+    """The status as a table for a person."""
+    lines = [f"cluster {data['cluster']}"]
+    for name, machine in data["machines"].items():
+        node = data["nodes"].get(name)
+        what = "runs" if machine["running"] else "off"
+        if node:
+            what = f"{'Ready' if node['ready'] else 'NotReady'} {node['version']}"
+        memory = f"{machine['memory_mib']} MiB" if machine["memory_mib"] else ""
+        lines.append(f"  {name:<14} {machine['role']:<14} {machine['address']:<16} {what:<18} "
+                     f"{memory:<9} {machine['note']}".rstrip())
+    if data["api"] and data["api"] != "answers":
+        lines.append(f"  the API server does not answer: {data['api']}")
+    lines += [f"  lab {name}: {what}" for name, what in data["labs"].items()]
+    return "\n".join(lines)
+
+
+def outcome_data(outcome: stack.Outcome) -> dict[str, Any]:
+    """What a stack operation did, as plain data."""
+    return {"stack": outcome.stack, "changes": dict(outcome.changes), "outputs": outcome.outputs}
+
+
+def render_outcome(outcome: stack.Outcome) -> str:
+    """What a stack operation did, for a person."""
+    lines = [f"{outcome.stack}: {outcome.summary}"]
+    lines += [f"  {name}: {value}" for name, value in outcome.outputs.items()]
+    return "\n".join(lines)
+
+
+def timeline(progress: Progress, playbook: PlaybookResult) -> str:
+    """Where the seconds of ``up`` went: steps, then the slowest tasks."""
+    lines = ["where the time went:"]
+    lines += [f"  {seconds:6.1f} s  {title}" for title, seconds in progress.timeline]
+    lines.append("  in the playbook:")
+    lines += [f"  {task.seconds:6.1f} s  {task.host:<14} {task.task}"
+              for task in sorted(playbook.tasks, key=lambda task: -task.seconds)[:20]]
+    return "\n".join(lines)
+
+
+def next_steps(cluster: Cluster, lab: Lab) -> str:
+    """What a newcomer may try after the demo."""
+    node = cluster.settings.topology.nodes[-1].name
+    return "\n".join([
+        "",
+        "The cluster is yours. Try:",
+        "  ./l4lab kubectl get pods -o wide",
+        f"  ./l4lab ssh {node} ipvsadm -Ln",
+        f"  less labs/{lab.name}/README.md     the lab's guide",
+        "  ./l4lab status",
+        "  ./l4lab down                       nothing is left",
+    ])
+
+
+def ssh(cluster: Cluster, name: str, command: Sequence[str]) -> NoReturn:
+    """Become an ssh client that is logged in to a machine.
+
+    Raises:
+        UsageError: There is no such machine, or the cluster is not up.
+    """
+    topology = cluster.settings.topology
+    if not topology.machine(name):
+        known = ", ".join(machine.name for machine in topology.machines)
+        raise UsageError(f"there is no machine {name!r}", f"the machines are: {known}")
+    cluster.driver.enter()
+    _become(["ssh", "-F", str(cluster.paths.ssh_config), name, *command])
+
+
+def kubectl(cluster: Cluster, words: Sequence[str]) -> NoReturn:
+    """Become the cluster's kubectl, as its administrator.
+
+    Raises:
+        UsageError: The cluster is not up.
+    """
+    access = cluster.enter()
+    os.environ["KUBECONFIG"] = str(access.paths.kubeconfig)
+    _become([str(access.kubectl), *words])
+
+
+def execute(cluster: Cluster, command: Sequence[str]) -> NoReturn:
+    """Become a program that runs inside the lab network.
+
+    Raises:
+        UsageError: The cluster is not up, or there is no such program.
+    """
+    access = cluster.enter()
+    os.environ["KUBECONFIG"] = str(access.paths.kubeconfig)
+    if not shutil.which(command[0]):
+        raise UsageError(f"there is no program {command[0]!r} on this host")
+    _become(list(command))
+
+
+def _become(argv: list[str]) -> NoReturn:
+    os.execvp(argv[0], argv)  # noqa: S606  # no shell, on purpose

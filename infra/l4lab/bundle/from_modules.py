@@ -1,0 +1,22 @@
+"""The bundle made from Go modules and Debian packages, for networks that reach only registries."""
+
+from __future__ import annotations
+
+from l4lab.bundle.disk import disk_part, root_part
+from l4lab.bundle.golang import go_part
+from l4lab.bundle.images import images_part
+from l4lab.bundle.kernel import kernel_part
+from l4lab.bundle.part import Part
+
+COMPONENTS = ("containerd", "etcd", "cni", "kubernetes", "calico", "coredns", "pulumi")
+
+
+def parts() -> tuple[Part, ...]:
+    """All parts of the bundle; each comes after those it needs."""
+    components = {name: go_part(name) for name in COMPONENTS}
+    kernel = kernel_part()
+    root = root_part()
+    images = images_part([components[name] for name in ("kubernetes", "etcd", "coredns", "calico")])
+    on_disk = [components[name] for name in ("kubernetes", "containerd", "cni", "calico")]
+    disk = disk_part(root, kernel, images, on_disk)
+    return (*components.values(), kernel, root, images, disk)

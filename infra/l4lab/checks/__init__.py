@@ -1,0 +1,63 @@
+"""Proving that a deployed lab works: the same checks for the command line, Pulumi and pytest."""
+
+from l4lab.checks.declare import check, declared, exercise
+from l4lab.checks.look import Look, Stage, raise_if_stuck
+from l4lab.checks.model import (
+    API,
+    DBHOST,
+    HOST,
+    NODES,
+    CannotMeasure,
+    Check,
+    CheckResult,
+    Exercise,
+    Fault,
+    Hop,
+    Hopeless,
+    NotHere,
+    Seen,
+    State,
+    Traffic,
+    Unmet,
+    Vantage,
+    Where,
+)
+from l4lab.checks.report import LabReport, explain, render_line
+from l4lab.checks.runner import run_lab
+from l4lab.checks.verbs import ONCE, Hold, consistently, eventually, never
+
+__all__ = [
+    "API",
+    "DBHOST",
+    "HOST",
+    "NODES",
+    "ONCE",
+    "CannotMeasure",
+    "Check",
+    "CheckResult",
+    "Exercise",
+    "Fault",
+    "Hold",
+    "Hop",
+    "Hopeless",
+    "LabReport",
+    "Look",
+    "NotHere",
+    "Seen",
+    "Stage",
+    "State",
+    "Traffic",
+    "Unmet",
+    "Vantage",
+    "Where",
+    "check",
+    "consistently",
+    "declared",
+    "eventually",
+    "exercise",
+    "explain",
+    "never",
+    "raise_if_stuck",
+    "render_line",
+    "run_lab",
+]

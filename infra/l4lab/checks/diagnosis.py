@@ -1,0 +1,134 @@
+"""What is gathered when a check was not green: the state of every part a packet passes.
+
+Only reads. Secrets are struck out, every file is cut to a bound, and what cannot be had is told
+in the file it would have filled.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+from l4lab.checks.model import API, CannotMeasure, CheckResult, Vantage, Where
+from l4lab.checks.reach import Reach
+from l4lab.checks.report import explain
+from l4lab.state import write_private
+from l4lab.topology import Topology
+
+_MAX_CHARACTERS = 200_000
+_KEPT_BUNDLES = 5
+
+_CLUSTER = {
+    "events.txt": "get events -A --sort-by=.lastTimestamp",
+    "nodes.txt": "get nodes -o wide",
+    "describe.txt": "describe deployments,pods,services -n {namespace}",
+    "endpointslices.json": "get endpointslices -n {namespace} -o json",
+    "kube-proxy.log": "logs -n kube-system -l k8s-app=kube-proxy --prefix --tail=100",
+    "coredns.log": "logs -n kube-system -l k8s-app=kube-dns --prefix --tail=100",
+    "kube-system.txt": "get pods -n kube-system -o wide",
+}
+
+# One SSH command a machine: starting programs is what costs there.
+_MACHINE = """
+for c in 'ip -br address' 'ip route' 'ip neighbour' 'ip -d link show vxlan.calico' \
+    'ethtool -k vxlan.calico' 'ipvsadm -Ln' 'ipvsadm -Ln --stats --exact' 'ipvsadm -Lnc' \
+    'ipset list' 'nft list ruleset' 'conntrack -S' 'nstat -asz' 'cat /etc/resolv.conf' \
+    'systemctl --failed --no-pager'; do
+    echo "\\$ $c"; $c 2>&1 | head -n 400; echo
+done
+"""
+
+_SECRETS = (
+    # Certificates, keys and tokens in kubeconfigs and logs, and anything called a password.
+    (
+        re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.S),
+        "PRIVATE KEY",
+    ),
+    (re.compile(r"eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]+"), "TOKEN"),
+    (
+        re.compile(
+            r"(?i)(client-key-data|token|password|passwd|secret)(\"?\s*[:=]\s*)\"?[^\s\",]+"
+        ),
+        r"\1\2(struck out)",
+    ),
+    (re.compile(r"(?i)(bearer\s+)[\w.~+/=-]{8,}"), r"\1(struck out)"),
+    (re.compile(r"\b[a-z0-9]{6}\.[a-z0-9]{16}\b"), "(bootstrap token struck out)"),
+)
+
+
+def redacted(text: str) -> str:
+    """``text`` without secrets, cut to the bound of one file."""
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    if len(text) > _MAX_CHARACTERS:
+        text = text[:_MAX_CHARACTERS] + "\n(cut here)\n"
+    return text
+
+
+def trace_lines(results: Sequence[CheckResult]) -> str:
+    """The raw trace of every check: one JSON object a command."""
+    return "".join(
+        json.dumps({"check": result.id, **asdict(seen)}, ensure_ascii=False) + "\n"
+        for result in results
+        for seen in result.trace
+    )
+
+
+def gather(
+    reach: Reach,
+    *,
+    topology: Topology,
+    namespace: str,
+    lab: str,
+    results: Sequence[CheckResult],
+    logs: Path,
+) -> Path:
+    """Write everything about a failed run to a folder of its own below ``logs``.
+
+    Only the newest few such folders are kept.
+
+    Returns:
+        The folder.
+    """
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    folder = logs / f"checks-{lab}-{stamp}"
+    red = [result for result in results if not result.green]
+    places = {
+        name: (API, ["kubectl", *words.format(namespace=namespace).split()])
+        for name, words in _CLUSTER.items()
+    }
+    for node in topology.nodes:
+        places[f"{node.name}.txt"] = (Vantage(Where.NODE, node.name), ["sh", "-c", _MACHINE])
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        jobs = {
+            name: pool.submit(_ask, reach, vantage, argv)
+            for name, (vantage, argv) in places.items()
+        }
+        for name, job in jobs.items():
+            write_private(folder / name, redacted(job.result()))
+    write_private(folder / "failures.txt", "\n\n".join(explain(result) for result in red) + "\n")
+    write_private(folder / "trace.jsonl", redacted(trace_lines(red)))
+    commands = dict.fromkeys(seen.command for result in red for seen in result.trace)
+    write_private(folder / "replay.sh", redacted("\n".join(["#!/bin/sh", "set -x", *commands, ""])))
+    _forget_old(logs, lab)
+    return folder
+
+
+def _ask(reach: Reach, vantage: Vantage, argv: Sequence[str]) -> str:
+    try:
+        result = reach.run(vantage, argv, timeout=30)
+    except CannotMeasure as failed:
+        return f"not to be had: {failed}\n"
+    return result.stdout + result.stderr
+
+
+def _forget_old(logs: Path, lab: str) -> None:
+    for folder in sorted(logs.glob(f"checks-{lab}-*-*/"))[:-_KEPT_BUNDLES]:
+        for file in folder.iterdir():
+            file.unlink()
+        folder.rmdir()

@@ -1,0 +1,291 @@
+"""What a check's function is given: one vantage and the ways to look from it.
+
+A ``Look`` only reads. A ``Stage`` is what exercises get: it can change the cluster, and remembers
+how to put everything back.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from l4lab.checks import ipvs, network
+from l4lab.checks.model import (
+    API,
+    CannotMeasure,
+    Hopeless,
+    Observation,
+    Seen,
+    State,
+    Unmet,
+    Vantage,
+    Where,
+)
+from l4lab.checks.reach import Reach, SharedReads
+from l4lab.checks.verbs import ONCE, Clock, Eventually, judge
+from l4lab.command import Result
+from l4lab.topology import Topology
+
+Json = dict[str, Any]
+
+_KINDS = "deployments,pods,services,endpointslices"
+_KEPT_CHARACTERS = 16_000
+_KEPT_OBSERVATIONS = 100
+_READING = frozenset({"get", "describe", "logs", "version", "auth", "api-resources"})
+# States a container does not leave by itself.
+_STUCK = frozenset(
+    {
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "CrashLoopBackOff",
+    }
+)
+
+
+def as_typed(vantage: Vantage, argv: Sequence[str]) -> str:
+    """A command as a learner types it, from the folder of the project."""
+    match vantage.where:
+        case Where.HOST:
+            return "./l4lab exec " + shlex.join(argv)
+        case Where.API:
+            return "./l4lab " + shlex.join(argv)
+        case Where.POD:
+            return f"./l4lab kubectl exec {vantage.name} -- {shlex.join(argv)}"
+        case Where.NODE | Where.DBHOST:
+            return f"./l4lab ssh {vantage.name} {shlex.join(argv)}"
+
+
+class Look:
+    """One vantage, and what can be seen from it."""
+
+    def __init__(
+        self,
+        *,
+        reach: Reach,
+        shared: SharedReads,
+        vantage: Vantage,
+        topology: Topology,
+        namespace: str,
+        lab: str,
+        clock: Clock,
+        factor: float = 1.0,
+        trace: list[Observation] | None = None,
+    ) -> None:
+        self._reach = reach
+        self._shared = shared
+        self._clock = clock
+        self.vantage = vantage
+        self.topology = topology
+        self.namespace = namespace
+        self.lab = lab
+        self.factor = factor
+        self.trace: list[Observation] = [] if trace is None else trace
+
+    def at(self, vantage: Vantage) -> Look:
+        """The same look from another place; both keep one trace."""
+        return Look(
+            reach=self._reach,
+            shared=self._shared,
+            vantage=vantage,
+            topology=self.topology,
+            namespace=self.namespace,
+            lab=self.lab,
+            clock=self._clock,
+            factor=self.factor,
+            trace=self.trace,
+        )
+
+    def run(
+        self, argv: Sequence[str], *, shown: Sequence[str] | None = None, timeout: float = 20
+    ) -> Result:
+        """Run a command here. ``shown`` is how a learner would put it, where it differs.
+
+        Raises:
+            CannotMeasure: The vantage cannot be reached.
+        """
+        return self._observed(self._reach, argv, shown=shown, timeout=timeout * self.factor)
+
+    def read(self, argv: Sequence[str], *, shown: Sequence[str] | None = None) -> Result:
+        """Run a command that only reads; checks that ask the same at once share the answer.
+
+        Raises:
+            CannotMeasure: The vantage cannot be reached, or the command failed.
+        """
+        result = self._observed(self._shared, argv, shown=shown, timeout=20 * self.factor)
+        if not result.succeeded:
+            raise CannotMeasure(f"{argv[0]} failed {self._here}: {result.last_line}")
+        return result
+
+    def kubectl(self, *words: str, shown: Sequence[str] | None = None) -> Result:
+        """Ask the API server.
+
+        Raises:
+            CannotMeasure: It does not answer.
+            ValueError: The verb would change something.
+        """
+        if words[0] not in _READING:
+            raise ValueError(f"a check only looks: kubectl {words[0]}")
+        return self.at(API).read(["kubectl", *words, "--request-timeout=10s"], shown=shown)
+
+    def objects(self, shown: Sequence[str] | None = None) -> list[Json]:
+        """The lab's Deployments, Pods, Services and EndpointSlices, read in one go."""
+        text = self.kubectl("get", _KINDS, "-n", self.namespace, "-o", "json", shown=shown).stdout
+        items: list[Json] = json.loads(text)["items"]
+        return items
+
+    def get(self, kind: str, name: str) -> Json:
+        """The object of that kind (``Service``) and name.
+
+        Raises:
+            Hopeless: There is none: the lab is not deployed, or was changed.
+        """
+        shown = ["kubectl", "get", kind.lower(), name, "-o", "json"]
+        for item in self.objects(shown):
+            if item["kind"] == kind and item["metadata"]["name"] == name:
+                return item
+        raise Hopeless(
+            f"there is no {kind} {name} in namespace {self.namespace}",
+            causes=(f"the lab {self.lab} is not deployed", f"the {kind} was deleted or renamed"),
+            then=f"./l4lab deploy {self.lab}",
+        )
+
+    def find(self, kind: str, labels: Mapping[str, str]) -> list[Json]:
+        """All objects of that kind that carry these labels, without those being deleted."""
+        selector = ",".join(f"{key}={value}" for key, value in labels.items())
+        shown = ["kubectl", "get", kind.lower(), "-l", selector, "-o", "json"]
+        return [
+            item
+            for item in self.objects(shown)
+            if item["kind"] == kind
+            and "deletionTimestamp" not in item["metadata"]
+            and labels.items() <= item["metadata"].get("labels", {}).items()
+        ]
+
+    def curl(self, url: str, *, times: int = 1) -> list[network.Answer]:
+        """Make HTTP requests from here, each on a connection of its own.
+
+        Raises:
+            CannotMeasure: curl itself did not run.
+        """
+        limit = times * network.ATTEMPT_SECONDS + 10
+        result = self.run(network.curl_argv(url, times=times), shown=["curl", url], timeout=limit)
+        answers = network.read_curl(result)
+        if len(answers) != times:
+            raise CannotMeasure(f"curl did not run {self._here}: {result.last_line}")
+        return answers
+
+    def ipvs(self) -> dict[tuple[str, str], ipvs.Service]:
+        """The IPVS table of this node."""
+        return ipvs.parse_table(self.read(["ipvsadm", "-Ln"]).stdout)
+
+    def pause(self, seconds: float) -> None:
+        """Wait a moment between two looks of one sample."""
+        self._clock.sleep(seconds)
+
+    @property
+    def _here(self) -> str:
+        return f"on {self.vantage}" if self.vantage.where is not Where.API else "at the API"
+
+    def _observed(
+        self,
+        reach: Reach | SharedReads,
+        argv: Sequence[str],
+        *,
+        shown: Sequence[str] | None,
+        timeout: float,
+    ) -> Result:
+        at = self._clock.now()
+        result = reach.run(self.vantage, argv, timeout=timeout)
+        self.trace.append(
+            Observation(
+                at=at,
+                vantage=str(self.vantage),
+                command=as_typed(self.vantage, shown or argv),
+                argv=tuple(argv),
+                rc=result.rc,
+                stdout=result.stdout[:_KEPT_CHARACTERS],
+                stderr=result.stderr[:_KEPT_CHARACTERS],
+                seconds=result.seconds,
+            )
+        )
+        del self.trace[:-_KEPT_OBSERVATIONS]
+        return result
+
+
+def raise_if_stuck(pods: Iterable[Json]) -> None:
+    """End a wait for pods that will not get ready by themselves.
+
+    Raises:
+        Hopeless: One is in such a state; the text names pod and reason.
+    """
+    for pod in pods:
+        name = pod["metadata"]["name"]
+        for status in pod.get("status", {}).get("containerStatuses", []):
+            waiting = status.get("state", {}).get("waiting") or {}
+            if waiting.get("reason") in _STUCK:
+                raise Hopeless(
+                    f"pod {name}: {waiting['reason']}: {waiting.get('message', '')}".strip(": "),
+                    causes=("the image's name or tag is wrong", "the container ends at its start"),
+                    then=f"./l4lab kubectl describe pod {name}",
+                )
+
+
+class Stage(Look):
+    """A look that may change things. Every change is paired with its undoing."""
+
+    def __init__(self, *, budget: float, **rest: Any) -> None:  # noqa: ANN401 (as Look's)
+        super().__init__(**rest)
+        self._budget = budget
+        self._undo: list[tuple[str, Callable[[], None]]] = []
+
+    def change(self, *words: str) -> Result:
+        """Run a kubectl command that changes something.
+
+        Raises:
+            CannotMeasure: The API server did not take it.
+        """
+        result = self.at(API).run(["kubectl", *words, "-n", self.namespace])
+        if not result.succeeded:
+            raise CannotMeasure(f"kubectl {words[0]} failed: {result.last_line}", final=True)
+        return result
+
+    def undo(self, what: str, how: Callable[[], None]) -> None:
+        """Remember how to put a change back; say it before making the change."""
+        self._undo.append((what, how))
+
+    def put_back(self) -> list[str]:
+        """Undo everything, the last change first; returns what could not be undone."""
+        failed = []
+        while self._undo:
+            what, how = self._undo.pop()
+            try:
+                how()
+            except (Unmet, CannotMeasure) as error:
+                failed.append(f"{what}: {error}")
+        return failed
+
+    def wait(self, what: str, probe: Callable[[], Seen]) -> Seen:
+        """Look again and again until the probe finds what it wants, within the budget.
+
+        Raises:
+            Unmet: Not within the budget; the text is what was waited for and the last thing seen.
+            CannotMeasure: The probe could not look.
+        """
+        verdict = judge(
+            Eventually(within=self._budget, every=0.3, hold=ONCE),
+            probe,
+            clock=self._clock,
+            factor=self.factor,
+        )
+        if verdict.state is State.FAIL and verdict.unmet:
+            unmet = verdict.unmet
+            unmet.seen = f"{what}: {unmet.seen} (waited {verdict.seconds:.0f} s)"
+            raise unmet
+        if verdict.error:
+            raise verdict.error
+        return verdict.seen or Seen(what)

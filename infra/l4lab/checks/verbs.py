@@ -1,0 +1,225 @@
+"""The three verbs of a check, and the loop that judges a check by them.
+
+Time comes from a ``Clock``, so the whole loop is tested without waiting.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from l4lab.checks.model import CannotMeasure, Hopeless, NotHere, Seen, State, Unmet
+
+SETTLE = 10.0
+"""Seconds a cluster may need after a change; a failure later than that makes a pass flaky."""
+
+
+class Clock(Protocol):
+    """Where time comes from."""
+
+    def now(self) -> float:
+        """Seconds since some fixed moment."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+class WallClock:
+    """Real time."""
+
+    def now(self) -> float:
+        """Seconds of the monotonic clock."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Really wait."""
+        time.sleep(seconds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hold:
+    """How often and for how long green must be seen before it counts."""
+
+    samples: int = 3
+    over: float = 2.0
+
+
+ONCE = Hold(samples=1, over=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Eventually:
+    """It becomes true within some seconds, and then holds."""
+
+    within: float = 15.0
+    every: float = 0.5
+    hold: Hold = Hold()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consistently:
+    """It is true from the first look on, for as long as one looks."""
+
+    for_: float
+    every: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Never:
+    """What the function describes does not happen: it raises ``Unmet`` at every look."""
+
+    for_: float
+    every: float = 1.0
+
+
+Verb = Eventually | Consistently | Never
+
+
+def eventually(*, within: float = 15.0, every: float = 0.5, hold: Hold | None = None) -> Verb:
+    """It becomes true within ``within`` seconds, looked at ``every`` so many, and then holds."""
+    return Eventually(within=within, every=every, hold=hold or Hold())
+
+
+def consistently(*, for_: float, every: float = 1.0) -> Verb:
+    """It is true at every look for ``for_`` seconds."""
+    return Consistently(for_=for_, every=every)
+
+
+def never(*, for_: float, every: float = 1.0) -> Verb:
+    """What the function describes happens at no look within ``for_`` seconds."""
+    return Never(for_=for_, every=every)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What the loop found."""
+
+    state: State
+    attempts: int
+    seconds: float
+    failing_for: float = 0.0
+    seen: Seen | None = None
+    unmet: Unmet | None = None
+    error: CannotMeasure | None = None
+    skipped: str = ""
+
+
+Sample = Callable[[], Seen]
+
+
+def judge(verb: Verb, sample: Sample, *, clock: Clock, factor: float = 1.0) -> Verdict:
+    """Take samples until the verb is decided.
+
+    Args:
+        verb: What must hold, and for how long.
+        sample: One look: returns what was seen, or raises what was wrong.
+        clock: Where time comes from.
+        factor: How many times slower than normal the machines are; budgets grow with it, the
+            time green must hold does not.
+    """
+    match verb:
+        case Eventually():
+            return _eventually(verb, sample, clock=clock, factor=factor)
+        case Consistently():
+            return _throughout(verb, sample, clock=clock)
+        case Never():
+            return _throughout(verb, _inverted(sample), clock=clock)
+
+
+def _eventually(verb: Eventually, sample: Sample, *, clock: Clock, factor: float) -> Verdict:
+    started = clock.now()
+    streak = attempts = 0
+    first_bad: float | None = None
+    last_bad = started
+    while True:
+        attempts += 1
+        begun = clock.now()
+        outcome = _look(sample)
+        now = clock.now()
+        if isinstance(outcome, Seen):
+            streak += 1
+            if streak >= verb.hold.samples:
+                late = first_bad is not None and last_bad - started > SETTLE * factor
+                return Verdict(
+                    state=State.FLAKY if late else State.PASS,
+                    attempts=attempts,
+                    seconds=now - started,
+                    failing_for=last_bad - first_bad if first_bad is not None else 0.0,
+                    seen=outcome,
+                )
+            gap = verb.hold.over / max(verb.hold.samples - 1, 1)
+            clock.sleep(max(gap - (now - begun), 0.0))
+            continue
+        streak = 0
+        first_bad = begun if first_bad is None else first_bad
+        last_bad = now
+        if _final(outcome) or now - started >= verb.within * factor:
+            return _bad(outcome, attempts, seconds=now - started, failing_for=now - first_bad)
+        clock.sleep(verb.every)
+
+
+def _throughout(verb: Consistently | Never, sample: Sample, *, clock: Clock) -> Verdict:
+    started = clock.now()
+    attempts = 0
+    while True:
+        attempts += 1
+        outcome = _look(sample)
+        passed = clock.now() - started
+        if not isinstance(outcome, Seen):
+            return _bad(outcome, attempts, seconds=passed, failing_for=0.0)
+        if passed >= verb.for_:
+            return Verdict(state=State.PASS, attempts=attempts, seconds=passed, seen=outcome)
+        clock.sleep(verb.every)
+
+
+def _inverted(sample: Sample) -> Sample:
+    def inverted() -> Seen:
+        try:
+            seen = sample()
+        except Hopeless:
+            raise
+        except Unmet as absent:
+            return Seen(absent.seen, absent.counts)
+        raise Unmet(seen.text, counts=seen.counts)
+
+    return inverted
+
+
+_Outcome = Seen | Unmet | CannotMeasure | NotHere
+
+
+def _look(sample: Sample) -> _Outcome:
+    try:
+        return sample()
+    except (Unmet, CannotMeasure, NotHere) as outcome:
+        return outcome
+
+
+def _final(outcome: _Outcome) -> bool:
+    return isinstance(outcome, Hopeless | NotHere) or (
+        isinstance(outcome, CannotMeasure) and outcome.final
+    )
+
+
+def _bad(outcome: _Outcome, attempts: int, *, seconds: float, failing_for: float) -> Verdict:
+    if isinstance(outcome, NotHere):
+        return Verdict(state=State.SKIP, attempts=attempts, seconds=seconds, skipped=str(outcome))
+    if isinstance(outcome, CannotMeasure):
+        return Verdict(
+            state=State.ERROR,
+            attempts=attempts,
+            seconds=seconds,
+            failing_for=failing_for,
+            error=outcome,
+        )
+    return Verdict(
+        state=State.FAIL,
+        attempts=attempts,
+        seconds=seconds,
+        failing_for=failing_for,
+        unmet=outcome if isinstance(outcome, Unmet) else None,
+    )

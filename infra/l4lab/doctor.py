@@ -1,0 +1,84 @@
+"""What this machine can and cannot do, and why."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from l4lab import bundle
+from l4lab.bundle.debian import missing_packages
+from l4lab.bundle.from_modules import parts
+from l4lab.bundle.golang import own_toolchain
+from l4lab.cluster import Cluster
+from l4lab.errors import L4labError
+from l4lab.machines.host import available_memory_mib
+
+_BUILD_GIB = 20  # free disk a build of the bundle from nothing takes
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: what, whether it is fine, what was seen or is to be done."""
+
+    what: str
+    fine: bool
+    seen: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+
+def examine(cluster: Cluster) -> list[Finding]:
+    """Look at everything this host needs; changes nothing."""
+    obstacles = cluster.driver.obstacles()
+    topology = cluster.settings.topology
+    wanted = sum(machine.memory_mib for machine in topology.machines)
+    found = [
+        Finding("processors", fine=True, seen=str(len(os.sched_getaffinity(0)))),
+        Finding("memory", wanted <= available_memory_mib() or _is_up(cluster),
+                f"{available_memory_mib()} MiB free, the machines want {wanted}"),
+        Finding(f"driver {cluster.driver.name}", not obstacles,
+                "; ".join(obstacles) or "this host can have the machines"),
+    ]
+    made = bundle.find()
+    if made:
+        found.append(Finding("bundle", fine=True, seen=str(made.folder)))
+    else:
+        found += _can_build()
+    return found
+
+
+def _is_up(cluster: Cluster) -> bool:
+    return any(status.running for status in cluster.status())
+
+
+def _can_build() -> list[Finding]:
+    cache = bundle.cache_folder()
+    parent = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    free = shutil.disk_usage(parent).free / 2**30
+    may_install = os.geteuid() == 0
+    missing = missing_packages({name for part in parts() for name in part.packages})
+    try:
+        go = own_toolchain()
+        toolchain = f"{go}" if go else "none new enough; one comes from the Python index"
+    except L4labError as failed:
+        toolchain = failed.brief
+    return [
+        Finding("bundle", fine=True, seen="not made yet: l4lab bundle (about 20 minutes), or --load"),
+        Finding("disk for the build", free >= _BUILD_GIB,
+                f"{free:.0f} GiB free below {parent}, a build takes up to {_BUILD_GIB}"),
+        Finding("packages for the build", not missing or may_install,
+                f"missing, will be installed: {' '.join(missing)}" if missing else "all there"),
+        Finding("Go for the build", fine=True, seen=toolchain),
+        Finding("root for the build", may_install,
+                "yes" if may_install else "no: sudo ./l4lab bundle, or --load one made elsewhere"),
+    ]
+
+
+def render(findings: list[Finding]) -> str:
+    """The findings as a table for a person."""
+    return "\n".join(f"{'ok ' if finding.fine else 'NO '} {finding.what:<24} {finding.seen}"
+                     for finding in findings)

@@ -1,0 +1,27 @@
+"""Machine drivers: they make machines and never touch Kubernetes."""
+
+from __future__ import annotations
+
+import importlib
+
+from l4lab.errors import UsageError
+from l4lab.machines.driver import Driver
+from l4lab.settings import Settings
+from l4lab.state import Paths
+
+# One line a driver; the class is imported on use.
+DRIVERS = {"local": "l4lab.machines.local:LocalDriver"}
+
+
+def get_driver(settings: Settings, paths: Paths) -> Driver:
+    """The driver the settings name.
+
+    Raises:
+        UsageError: There is no such driver; the text names those there are.
+    """
+    if settings.driver not in DRIVERS:
+        known = ", ".join(DRIVERS)
+        raise UsageError(f"there is no driver {settings.driver!r}", f"the drivers are: {known}")
+    module, _, name = DRIVERS[settings.driver].partition(":")
+    driver: Driver = getattr(importlib.import_module(module), name)(settings.topology, paths)
+    return driver

@@ -1,0 +1,163 @@
+"""Holds the lab network: the first process of a network and a process namespace of its own.
+
+Run as ``python -I holder.py SPEC``: it only uses the standard library. Everything of the lab lives
+in its namespaces: bridge, taps, machines. When it ends, however it ends, the kernel ends every
+machine and removes every link with it; nothing on the host was changed.
+
+SPEC (JSON) is what should be there. SIGHUP reads it again and starts the machines that do not run;
+SIGTERM ends everything. A machine that ends leaves ``NAME/ended.json`` with its exit status.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+# From <linux/sched.h>
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+BRIDGE = "lab0"
+
+
+def start_time(pid: int) -> int:
+    """When a process started, in clock ticks since boot: with the pid, it names one process."""
+    stat = Path(f"/proc/{pid}/stat").read_text()
+    return int(stat.rpartition(")")[2].split()[19])  # field 22 of proc(5), counted after the name
+
+
+def unshare(flags: int) -> None:
+    """Give this process namespaces of its own.
+
+    Raises:
+        OSError: The kernel refuses.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(flags) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def main(spec_path: Path) -> int:
+    """Make the namespaces, leave a record, and stay as their first process."""
+    uid, gid = os.getuid(), os.getgid()
+    if uid == 0:
+        unshare(CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWNS)
+    else:
+        # A plain user is root in a namespace of their own, and nowhere else.
+        unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWNS)
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+    wait, go = os.pipe()
+    child = os.fork()
+    if child:
+        # The record is complete before the child makes anything.
+        record = {"pid": child, "start": start_time(child)}
+        target = spec_path.with_name("holder.json")
+        working = target.with_suffix(".new")
+        working.write_text(json.dumps(record))
+        working.replace(target)
+        os.write(go, b"x")
+        return 0
+    os.close(go)
+    if not os.read(wait, 1):
+        return 1  # our parent died before the record was there
+    os.setsid()
+    Holder(spec_path).run()
+    return 0
+
+
+class Holder:
+    """The first process of the namespaces."""
+
+    def __init__(self, spec_path: Path) -> None:
+        self.spec_path = spec_path
+        self.running: dict[int, str] = {}
+        self.taps: set[str] = set()
+
+    def run(self) -> None:
+        """Bring up the network, then start, reap and restart machines until told to end."""
+        signals = {signal.SIGCHLD, signal.SIGHUP, signal.SIGTERM}
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        for number in signals:
+            # The first process of a namespace only gets the signals it has a handler for.
+            signal.signal(number, lambda *_: None)
+        subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+        subprocess.run(["mount", "-t", "proc", "proc", "/proc"], check=True)
+        spec = self.read()
+        self.ip(
+            "link set lo up",
+            f"link add {BRIDGE} type bridge forward_delay 0 mcast_snooping 0",
+            f"address add {spec['gateway']} dev {BRIDGE}",
+            f"link set {BRIDGE} up",
+        )
+        self.converge()
+        while True:
+            number = signal.sigwait(signals)
+            if number == signal.SIGTERM:
+                return
+            if number == signal.SIGHUP:
+                self.converge()
+            self.reap()
+
+    def read(self) -> dict:
+        return json.loads(self.spec_path.read_text())
+
+    def ip(self, *lines: str) -> None:
+        subprocess.run(["ip", "-batch", "-"], input="\n".join(lines) + "\n", text=True, check=True)
+
+    def converge(self) -> None:
+        """Start every machine of the spec that does not run."""
+        for machine in self.read()["machines"]:
+            if machine["name"] in self.running.values():
+                continue
+            tap = machine["tap"]
+            if tap not in self.taps:
+                self.ip(
+                    f"tuntap add {tap} mode tap",
+                    f"link set {tap} master {BRIDGE}",
+                    f"link set {tap} up",
+                )
+                self.taps.add(tap)
+            folder = Path(machine["folder"])
+            (folder / "ended.json").unlink(missing_ok=True)
+            with (folder / "console.log").open("ab") as console:
+                process = subprocess.Popen(
+                    machine["argv"],
+                    stdin=subprocess.DEVNULL,
+                    stdout=console,
+                    stderr=subprocess.STDOUT,
+                    env=machine["environment"],
+                    start_new_session=True,
+                    preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, set()),
+                )
+            self.running[process.pid] = machine["name"]
+            (folder / "started.json").write_text(json.dumps({"pid": process.pid}))
+
+    def reap(self) -> None:
+        """Collect every process that ended; note it where it was a machine."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            name = self.running.pop(pid, None)
+            if name:
+                ended = {"status": os.waitstatus_to_exitcode(status), "at": time.time()}
+                folder = self.spec_path.parent / name
+                (folder / "ended.json").write_text(json.dumps(ended))
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,333 @@
+"""Local machines: each a User-Mode Linux process with a kernel, a disk and an address of its own.
+
+No KVM and no container engine are needed, and nothing of the host is changed: the lab network is a
+network namespace that one process holds (``holder.py``), and ending that process ends everything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from l4lab.bundle import Bundle
+from l4lab.bundle.disk import ROOT_DISK
+from l4lab.command import run
+from l4lab.errors import MachineError
+from l4lab.machines import connect, holder, host, keys
+from l4lab.machines.driver import MachineStatus
+from l4lab.retry import TimedOut, wait_for
+from l4lab.state import Paths, read_json, write_json
+from l4lab.topology import Machine, Topology
+
+_SSH_DEADLINE = 120  # seconds from power-on; measured: about 6
+_OFF_DEADLINE = 60  # seconds for a clean shutdown
+_DISK_GIB = 4  # free disk that a cluster's copy-on-write disks may come to need
+_CONSOLE_LINES = 8
+
+
+class LocalDriver:
+    """Machines on this host, without KVM and without containers."""
+
+    name = "local"
+
+    def __init__(self, topology: Topology, paths: Paths) -> None:
+        """Make machines of ``topology``, with their state below ``paths``."""
+        self.topology = topology
+        self.paths = paths
+        self.spec = paths.machines / "spec.json"
+        self.record = paths.machines / "holder.json"
+
+    def obstacles(self) -> list[str]:
+        """Why this host cannot have these machines; empty when it can."""
+        found = [f"the program {name} is missing: apt-get install {package}"
+                 for name, package in (("ip", "iproute2"), ("taskset", "util-linux"),
+                                       ("mount", "mount"))
+                 if not shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")]
+        if os.uname().machine != "x86_64":
+            found.append(f"the processor is {os.uname().machine}; the kernel is built for x86_64")
+        found += host.namespace_obstacles()
+        if not self.running():
+            found += self._room_obstacles()
+        return found
+
+    def _room_obstacles(self) -> list[str]:
+        found = []
+        wanted = sum(machine.memory_mib for machine in self.topology.machines)
+        free = host.available_memory_mib()
+        if wanted > free:
+            found.append(
+                f"the machines want {wanted} MiB of memory and {free} MiB are free: "
+                "close programs, or set less memory in l4lab.toml"
+            )
+        folder = host.memory_folder()
+        shared = shutil.disk_usage(folder).free >> 20
+        if wanted > shared:
+            found.append(
+                f"the machines' memory lies in {folder}, which has {shared} MiB free of "
+                f"{wanted}: make it larger (mount -o remount,size=...), or set less memory"
+            )
+        parent = next(folder for folder in self.paths.root.parents if folder.exists())
+        disk = shutil.disk_usage(parent).free / 2**30
+        if disk < _DISK_GIB:
+            found.append(f"{disk:.1f} GiB of disk are free below {parent}; the machines may "
+                         f"need {_DISK_GIB}")
+        return found
+
+    def running(self) -> bool:
+        """Whether the lab network is there."""
+        return self._holder() is not None
+
+    def _holder(self) -> int | None:
+        record = read_json(self.record)
+        if record:
+            with contextlib.suppress(OSError, ValueError):
+                if holder.start_time(record["pid"]) == record["start"] and not host.is_zombie(
+                    record["pid"]
+                ):
+                    return int(record["pid"])
+        return None
+
+    def up(self, bundle: Bundle, doing: Callable[[str], None]) -> None:
+        """Make and start the machines that do not run, until SSH answers on all.
+
+        Raises:
+            MachineError: The host cannot have them, one died, or did not answer in time.
+        """
+        obstacles = self.obstacles()
+        if obstacles:
+            raise MachineError(
+                "this host cannot have the machines", "; ".join(obstacles), "l4lab doctor"
+            )
+        keys.ensure_key(self.paths.ssh / keys.CLIENT_KEY)
+        keys.write_client_files(self.paths, self.topology, self.record)
+        doing("writing disks")
+        machines = [self._prepare(number, machine, bundle)
+                    for number, machine in enumerate(self.topology.machines)]
+        networks = self.topology.networks
+        write_json(self.spec, {
+            "gateway": f"{networks.gateway}/{networks.nodes.prefixlen}",
+            "machines": machines,
+        })
+        pid = self._holder()
+        if pid:
+            os.kill(pid, signal.SIGHUP)
+        else:
+            self._start_holder()
+        self.enter()
+        self._wait_for_ssh(doing)
+
+    def _prepare(self, number: int, machine: Machine, bundle: Bundle) -> dict[str, Any]:
+        folder = self.paths.machines / machine.name
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._write_seed(machine, folder / "seed.tar")
+        cpus = sorted(os.sched_getaffinity(0))
+        tap = f"tap{number}"
+        disk, base = folder / "disk.cow", bundle.disk
+        kept = read_json(folder / "disk.json")
+        if kept and disk.exists():
+            base = Path(kept["base"])  # a kept disk is only readable over the base it was made on
+        write_json(folder / "disk.json", {"base": str(base)})
+        uml = folder / "uml"
+        # UML deletes what lies in this folder at a clean shutdown: nothing else goes there.
+        shutil.rmtree(uml, ignore_errors=True)
+        uml.mkdir()
+        identity = hashlib.sha256(f"{self.paths.root}/{machine.name}".encode()).hexdigest()[:32]
+        return {
+            "name": machine.name,
+            "folder": str(folder),
+            "tap": tap,
+            # TMPDIR is where UML keeps the machine's memory; HOME must be set or it panics.
+            "environment": {"HOME": str(uml), "TMPDIR": str(host.memory_folder()),
+                            "PATH": os.environ.get("PATH", os.defpath)},
+            "argv": [
+                # One CPU each: a system call is a hand-over between two host processes, and
+                # across CPUs it costs six times as much.
+                shutil.which("taskset") or "taskset", "-c", str(cpus[number % len(cpus)]),
+                str(bundle.kernel), f"umid={machine.name}", f"uml_dir={uml}/",
+                f"ubd0={disk},{base}", f"ubd1r={folder / 'seed.tar'}", *ROOT_DISK,
+                f"mem={machine.memory_mib}M",
+                f"vec0:transport=tap,ifname={tap},depth=128,gro=1", "con=null",
+                "con0=null,fd:1", "seccomp=on", f"systemd.hostname={machine.name}",
+                f"systemd.machine_id={identity}", "net.ifnames=0", "panic=-1", "loglevel=4",
+            ],
+        }
+
+    def _write_seed(self, machine: Machine, target: Path) -> None:
+        """Write the archive that makes the machine itself; see ``tools/disk``."""
+        networks = self.topology.networks
+        client = (self.paths.ssh / f"{keys.CLIENT_KEY}.pub").read_text()
+        host_key = keys.host_key(self.paths, machine.name)
+        names = "".join(f"{other.address} {other.name}\n" for other in self.topology.machines)
+        files = {
+            "etc/l4lab/machine": f"ADDRESS={machine.address}\nPREFIX={networks.nodes.prefixlen}\n"
+            f"GATEWAY={networks.gateway}\n",
+            "etc/hostname": machine.name + "\n",
+            "etc/hosts": "127.0.0.1 localhost\n" + names,
+            "etc/ssh/ssh_host_ed25519_key": host_key.read_text(),
+            "etc/ssh/ssh_host_ed25519_key.pub": host_key.with_name(host_key.name + ".pub").read_text(),
+            "root/.ssh/authorized_keys": client,
+        }
+        private = ("etc/ssh/ssh_host_ed25519_key", "root/.ssh/authorized_keys")
+        working = target.with_suffix(".new")
+        working.touch(mode=0o600)
+        with tarfile.open(working, "w") as archive:
+            for name, text in files.items():
+                entry = tarfile.TarInfo(name)
+                entry.size = len(text.encode())
+                entry.mode = 0o600 if name in private else 0o644
+                archive.addfile(entry, io.BytesIO(text.encode()))
+        working.replace(target)
+
+    def _start_holder(self) -> None:
+        self.record.unlink(missing_ok=True)
+        for machine in self.topology.machines:
+            for name in ("ended.json", "started.json"):
+                (self.paths.machines / machine.name / name).unlink(missing_ok=True)
+        log = self.paths.machines / "holder.log"
+        path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+        with log.open("ab") as output:
+            started = subprocess.run(
+                [sys.executable, "-I", holder.__file__, self.spec],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False, timeout=30,
+                env={**os.environ, "PATH": path}, start_new_session=True,
+            )
+        if started.returncode != 0 or not self._holder():
+            lines = log.read_text().strip().splitlines()
+            raise MachineError("the lab network could not be made", lines[-1] if lines else None,
+                               "l4lab doctor", details=log)
+
+    def _wait_for_ssh(self, doing: Callable[[str], None]) -> None:
+        waiting = {machine.name: machine for machine in self.topology.machines}
+
+        def probe() -> str | None:
+            for machine in list(waiting.values()):
+                if host.speaks_ssh(machine):
+                    del waiting[machine.name]
+            doing(f"waiting for SSH of {', '.join(waiting)}")
+            return f"no SSH on {', '.join(waiting)}" if waiting else None
+
+        try:
+            wait_for("SSH on all machines", probe, within=_SSH_DEADLINE, every=0.1,
+                     meanwhile=self._refuse_dead)
+        except TimedOut as late:
+            name = next(iter(waiting))
+            raise MachineError(f"{name} does not answer", str(late), "l4lab status",
+                               details=self.paths.machines / name / "console.log") from late
+
+    def _refuse_dead(self) -> None:
+        if not self.running():
+            raise MachineError("the process that holds the lab network has died",
+                               self._last_lines(self.paths.machines / "holder.log"), "l4lab up")
+        for status in self.status():
+            if not status.running:
+                console = self.paths.machines / status.name / "console.log"
+                raise MachineError(f"{status.name} has died", status.note, "l4lab up",
+                                   details=console)
+
+    def enter(self) -> None:
+        """Move this process into the lab network.
+
+        Raises:
+            MachineError: The lab network is not there, or the kernel refuses.
+        """
+        pid = self._holder()
+        if pid is None:
+            raise MachineError("the machines are not up", "the lab network is not there",
+                               "l4lab up")
+        try:
+            wait_for("the lab network", lambda: None if host.bridge_is_up(pid) else "no bridge yet",
+                     within=15, every=0.05, meanwhile=self._refuse_dead_holder)
+            connect.enter(pid)
+        except (TimedOut, OSError) as failed:
+            raise MachineError("cannot enter the lab network", str(failed), "l4lab doctor",
+                               details=self.paths.machines / "holder.log") from failed
+
+    def _refuse_dead_holder(self) -> None:
+        if not self.running():
+            log = self.paths.machines / "holder.log"
+            raise MachineError("the lab network could not be made", self._last_lines(log),
+                               "l4lab doctor", details=log)
+
+    def status(self) -> list[MachineStatus]:
+        """How each machine is."""
+        pid = self._holder()
+        found = []
+        for machine in self.topology.machines:
+            folder = self.paths.machines / machine.name
+            ended = read_json(folder / "ended.json")
+            started = read_json(folder / "started.json")
+            if pid and started and not ended:
+                memory = host.memory_of(folder)
+                found.append(MachineStatus(name=machine.name, running=True, memory_mib=memory))
+                continue
+            if pid and ended:
+                how = ended["status"]
+                what = f"killed by signal {-how}" if how < 0 else f"ended with status {how}"
+                last = self._last_lines(folder / "console.log")
+                note = f"{what}; console: {last}" if last else what
+            elif not pid and started:
+                note = "gone with the process that held the lab network"
+            else:
+                note = "kept disk" if (folder / "disk.cow").exists() else "not made"
+            found.append(MachineStatus(name=machine.name, running=False, note=note))
+        return found
+
+    def _last_lines(self, path: Path) -> str:
+        with contextlib.suppress(FileNotFoundError):
+            lines = path.read_text(errors="replace").split("\n")
+            return " | ".join([line.strip() for line in lines if line.strip()][-_CONSOLE_LINES:])
+        return ""
+
+    def down(self, *, keep_disks: bool = False) -> None:
+        """End the machines; without ``keep_disks`` nothing of them is left.
+
+        Raises:
+            MachineError: The kernel did not end them in time.
+        """
+        pid = self._holder()
+        if pid and keep_disks:
+            self._power_off()
+        if pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            try:
+                wait_for("the end of the machines", lambda: "still there" if self.running() else
+                         None, within=30, every=0.05)
+            except TimedOut as late:
+                raise MachineError("the machines do not end", str(late),
+                                   f"look at process {pid}") from late
+        self.record.unlink(missing_ok=True)
+        if keep_disks:
+            for machine in self.topology.machines:
+                (self.paths.machines / machine.name / "started.json").unlink(missing_ok=True)
+        else:
+            shutil.rmtree(self.paths.machines, ignore_errors=True)
+
+    def _power_off(self) -> None:
+        """Shut all machines down cleanly, side by side, so that their disks are whole."""
+        def one(machine: Machine) -> None:
+            run(["ssh", "-F", self.paths.ssh_config, machine.name, "systemctl", "poweroff"],
+                timeout=20, check=False)
+
+        threads = [threading.Thread(target=one, args=(machine,))
+                   for machine in self.topology.machines]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        with contextlib.suppress(TimedOut):  # one that hangs is ended hard; ext4 has a journal
+            wait_for("shutdown", lambda: next(
+                (status.name for status in self.status() if status.running), None),
+                within=_OFF_DEADLINE)

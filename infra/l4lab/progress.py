@@ -1,0 +1,85 @@
+"""Progress for people, on stderr: one line a step, with elapsed time and what it is doing now.
+
+On a terminal the running line is redrawn; elsewhere (CI) a step prints when it ends, and a sign of
+life twice a minute. Results never come through here: they belong on stdout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TextIO
+
+_HEARTBEAT = 30.0  # seconds between signs of life where there is no terminal
+
+
+@dataclass
+class Step:
+    """One running step; ``doing`` is what it is at, shown behind its title."""
+
+    title: str
+    started: float = field(default_factory=time.monotonic)
+    doing: str = ""
+    note: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """How long it has run."""
+        return time.monotonic() - self.started
+
+
+class Progress:
+    """Shows steps one after the other and keeps their times for the timeline of ``-v``."""
+
+    def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
+        self.stream = stream or sys.stderr
+        self.quiet = quiet
+        self.timeline: list[tuple[str, float]] = []
+        self._terminal = self.stream.isatty()
+
+    @contextlib.contextmanager
+    def step(self, title: str) -> Iterator[Step]:
+        """Show ``title`` while the block runs; the block may set ``doing`` and ``note``."""
+        step = Step(title)
+        over = threading.Event()
+        painter = threading.Thread(target=self._paint, args=(step, over), daemon=True)
+        painter.start()
+        failed = True
+        try:
+            yield step
+            failed = False
+        finally:
+            over.set()
+            painter.join()
+            self.timeline.append((title, step.seconds))
+            note = f"  {step.note}" if step.note else ""
+            mark = "✗" if failed else "✓"
+            self._write(f"{mark} {title:<44} {step.seconds:6.1f} s{note}", final=True)
+
+    def say(self, text: str) -> None:
+        """Print one line."""
+        self._write(text, final=True)
+
+    def _paint(self, step: Step, over: threading.Event) -> None:
+        if self.quiet:
+            return
+        while not over.wait(0.2 if self._terminal else _HEARTBEAT):
+            text = f"· {step.title:<44} {step.seconds:6.1f} s  {step.doing}"
+            self._write(text, final=not self._terminal)
+
+    def _write(self, text: str, *, final: bool) -> None:
+        if self.quiet:
+            return
+        if self._terminal:
+            width = shutil.get_terminal_size().columns
+            self.stream.write("\r\x1b[K" + (text if final else text[: width - 1]))
+            if final:
+                self.stream.write("\n")
+        else:
+            self.stream.write(text + "\n")
+        self.stream.flush()

@@ -1,0 +1,235 @@
+"""``l4lab.toml`` into frozen dataclasses, with all validation in one place.
+
+Without a file the course's cluster comes out. Every refusal names the key, what is wrong with it,
+and what would be right.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from l4lab.errors import SettingsError
+from l4lab.topology import Machine, Networks, Role, Topology
+
+FILE = "l4lab.toml"
+DRIVERS = ("local",)
+PROXY_MODES = ("ipvs",)
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
+# A machine with less does not come up: measured with what each role runs.
+_LEAST_MEMORY_MIB = {Role.CONTROL_PLANE: 1536, Role.WORKER: 1024, Role.MARIADB: 384}
+
+# The course's cluster. Sizes are what its parts use on our machines, not the course's 4 and 8 GB.
+_DEFAULTS: dict[str, Any] = {
+    "cluster": {"name": "l4lab", "driver": "local", "proxy": "ipvs"},
+    "network": {
+        "nodes": "192.168.128.0/24",
+        "pods": "10.244.0.0/16",
+        "services": "10.10.0.0/16",
+    },
+    "machines": {
+        "k8s-master01": {"role": "control_plane", "address": "192.168.128.11", "memory": 2560},
+        "k8s-node01": {"role": "worker", "address": "192.168.128.21", "memory": 2048},
+        "k8s-node02": {"role": "worker", "address": "192.168.128.22", "memory": 2048},
+        "mariadb01": {"role": "mariadb", "address": "192.168.128.31", "memory": 768},
+    },
+}
+_MACHINE_KEYS = {"role": str, "address": str, "memory": int}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything a person can set.
+
+    Attributes:
+        driver: What makes the machines: ``local``.
+        proxy: kube-proxy's mode: ``ipvs``.
+        topology: The cluster's name, machines and networks.
+    """
+
+    driver: str
+    proxy: str
+    topology: Topology
+
+
+def load(path: Path | None, project: Path) -> Settings:
+    """Read the settings file: ``path`` if given, else the project's ``l4lab.toml`` if there is one.
+
+    Raises:
+        SettingsError: The file cannot be read, or holds something that cannot be.
+    """
+    file = path or project / FILE
+    if path is None and not file.exists():
+        return parse({}, FILE)
+    try:
+        raw = tomllib.loads(file.read_text())
+    except FileNotFoundError as failed:
+        raise SettingsError(f"there is no file {file}", "it was named by --config") from failed
+    except (OSError, UnicodeDecodeError) as failed:
+        raise SettingsError(f"cannot read {file}", str(failed)) from failed
+    except tomllib.TOMLDecodeError as failed:
+        raise SettingsError(f"{file} is not TOML", str(failed), "mend that line") from failed
+    return parse(raw, str(file))
+
+
+def parse(raw: dict[str, Any], file: str) -> Settings:
+    """Turn what a settings file holds into settings.
+
+    Raises:
+        SettingsError: A key is unknown, a value has the wrong type or cannot be.
+    """
+    reader = _Reader(file)
+    reader.known(raw, _DEFAULTS, "")
+    cluster = reader.section(raw, "cluster")
+    name = cluster["name"]
+    if not _NAME.fullmatch(name):
+        raise reader.wrong("cluster.name", f"{name!r} is not a name",
+                           "use up to 32 of a-z, 0-9 and -, a letter or digit at both ends")
+    reader.one_of("cluster.driver", cluster["driver"], DRIVERS)
+    reader.one_of("cluster.proxy", cluster["proxy"], PROXY_MODES)
+    networks = _networks(reader, raw)
+    machines = _machines(reader, raw, networks)
+    return Settings(
+        driver=cluster["driver"],
+        proxy=cluster["proxy"],
+        topology=Topology(name=name, machines=machines, networks=networks),
+    )
+
+
+class _Reader:
+    """Reads sections with defaults and types, and words every refusal alike."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+
+    def wrong(self, key: str, why: str, right: str | None = None) -> SettingsError:
+        return SettingsError(f"{self.file}: {key} is wrong", why, right)
+
+    def known(self, raw: dict[str, Any], known: dict[str, Any], where: str) -> None:
+        for key in raw:
+            if key not in known:
+                raise SettingsError(
+                    f"{self.file}: unknown key {where}{key}",
+                    f"the keys {f'of {where[:-1]} ' if where else ''}are: {', '.join(known)}",
+                )
+
+    def section(self, raw: dict[str, Any], name: str) -> dict[str, Any]:
+        given = raw.get(name, {})
+        self.typed(name, given, dict)
+        defaults = _DEFAULTS[name]
+        self.known(given, defaults, f"{name}.")
+        merged = {**defaults, **given}
+        for key, value in merged.items():
+            self.typed(f"{name}.{key}", value, type(defaults[key]))
+        return merged
+
+    def typed(self, key: str, value: object, wanted: type) -> None:
+        # bool is an int to Python, not to a person
+        if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+            names = {str: "a text", int: "a whole number", dict: "a table"}
+            raise self.wrong(key, f"{value!r} is not {names[wanted]}")
+
+    def one_of(self, key: str, value: str, known: tuple[str, ...]) -> None:
+        if value not in known:
+            raise self.wrong(key, f"there is no {value!r}", f"one of: {', '.join(known)}")
+
+
+def _networks(reader: _Reader, raw: dict[str, Any]) -> Networks:
+    found: dict[str, IPv4Network] = {}
+    for key, text in reader.section(raw, "network").items():
+        try:
+            network = IPv4Network(text)
+        except (AddressValueError, NetmaskValueError, ValueError) as failed:
+            raise reader.wrong(f"network.{key}", str(failed),
+                               f"a network such as {_DEFAULTS['network'][key]}") from failed
+        if not network.is_private or network.is_loopback or network.is_link_local:
+            raise reader.wrong(f"network.{key}", f"{network} is not a private network",
+                               "take it from 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16")
+        least = {"nodes": 26, "pods": 20, "services": 24}[key]
+        if network.prefixlen > least:
+            raise reader.wrong(f"network.{key}", f"{network} is too small", f"/{least} or larger")
+        found[key] = network
+    # kubeadm and Calico give service ranges wider than /12 up; so do we, before anything is made
+    if found["services"].prefixlen < 12:  # noqa: PLR2004  # kube-apiserver's limit: 20 bits
+        raise reader.wrong("network.services", f"{found['services']} is too large", "/12 or smaller")
+    for one, other in combinations(found, 2):
+        if found[one].overlaps(found[other]):
+            raise reader.wrong(
+                f"network.{one}", f"{found[one]} and network.{other} {found[other]} overlap",
+                "choose three networks that have no address in common",
+            )
+    return Networks(**found)
+
+
+def _machines(reader: _Reader, raw: dict[str, Any], networks: Networks) -> tuple[Machine, ...]:
+    given = raw.get("machines", dict.fromkeys(_DEFAULTS["machines"], {}))
+    reader.typed("machines", given, dict)
+    machines = []
+    taken: dict[IPv4Address, str] = {networks.gateway: "the host's end of the network"}
+    for name, facts in given.items():
+        where = f"machines.{name}"
+        if not _NAME.fullmatch(name):
+            raise reader.wrong(where, f"{name!r} is not a host name",
+                               "use a-z, 0-9 and -, a letter or digit at both ends")
+        reader.typed(where, facts, dict)
+        reader.known(facts, _MACHINE_KEYS, f"{where}.")
+        merged = {**_default_machine(name, networks), **facts}
+        for key, wanted in _MACHINE_KEYS.items():
+            if key not in merged:
+                raise SettingsError(f"{reader.file}: {where}.{key} is missing",
+                                    "a machine needs role, address and memory (MiB)")
+            reader.typed(f"{where}.{key}", merged[key], wanted)
+        reader.one_of(f"{where}.role", merged["role"], tuple(Role))
+        machine = _machine(reader, where, name, merged, networks)
+        if machine.address in taken:
+            raise reader.wrong(f"{where}.address",
+                               f"{machine.address} is already {taken[machine.address]}")
+        taken[machine.address] = name
+        machines.append(machine)
+    _roles(reader, machines)
+    return tuple(machines)
+
+
+def _default_machine(name: str, networks: Networks) -> dict[str, Any]:
+    """The course's machine of that name, its address moved into the node network there is."""
+    facts = dict(_DEFAULTS["machines"].get(name, {}))
+    if facts:
+        course = IPv4Network(_DEFAULTS["network"]["nodes"])
+        offset = int(IPv4Address(facts["address"])) - int(course.network_address)
+        facts["address"] = str(networks.nodes.network_address + offset)
+    return facts
+
+
+def _machine(
+    reader: _Reader, where: str, name: str, facts: dict[str, Any], networks: Networks
+) -> Machine:
+    try:
+        address = IPv4Address(facts["address"])
+    except AddressValueError as failed:
+        raise reader.wrong(f"{where}.address", str(failed)) from failed
+    inside = networks.nodes
+    if address not in inside or address in (inside.network_address, inside.broadcast_address):
+        raise reader.wrong(f"{where}.address", f"{address} is not a host of {inside}",
+                           "choose an address of network.nodes")
+    role = Role(facts["role"])
+    least = _LEAST_MEMORY_MIB[role]
+    if facts["memory"] < least:
+        raise reader.wrong(f"{where}.memory", f"{facts['memory']} MiB is too little for {role}",
+                           f"{least} or more")
+    return Machine(name=name, role=role, address=address, memory_mib=facts["memory"])
+
+
+def _roles(reader: _Reader, machines: list[Machine]) -> None:
+    count = {role: sum(machine.role is role for machine in machines) for role in Role}
+    if count[Role.CONTROL_PLANE] != 1:
+        raise reader.wrong("machines", f"{count[Role.CONTROL_PLANE]} have role control_plane",
+                           "exactly one")
+    if count[Role.WORKER] < 1:
+        raise reader.wrong("machines", "none has role worker", "one or more; the labs want two")
+    if count[Role.MARIADB] > 1:
+        raise reader.wrong("machines", f"{count[Role.MARIADB]} have role mariadb", "one at most")

@@ -1,0 +1,248 @@
+"""The Kubernetes API as the provider needs it: any kind by name, plain JSON, and plain errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+FIELD_MANAGER: Final = "l4lab"
+_CONNECT_SECONDS: Final = 5.0
+_ANSWER_SECONDS: Final = 60.0
+
+NOT_FOUND: Final = 404
+CONFLICT: Final = 409
+INVALID: Final = 422
+
+Object = dict[str, Any]
+
+
+class Unreachable(Exception):
+    """No API server can be asked: no kubeconfig, nobody at the address, or a broken TLS link."""
+
+
+class ApiError(Exception):
+    """The API server refused, in its own words."""
+
+    def __init__(self, status: int, body: Object) -> None:
+        super().__init__(body.get("message") or f"the API server answered with HTTP {status}")
+        self.status = status
+        self.causes: list[dict[str, str]] = (body.get("details") or {}).get("causes") or []
+
+
+class UnknownKind(ApiError):
+    """The API server serves no such kind (its definition may come later)."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of object and where the API server serves it."""
+
+    api_version: str
+    name: str
+    plural: str
+    namespaced: bool
+
+    def url(self, *, namespace: str | None, name: str = "") -> str:
+        """The path of one object, or of all of a namespace when ``name`` is empty."""
+        prefix = "/apis" if "/" in self.api_version else "/api"
+        place = f"/namespaces/{quote(namespace)}" if self.namespaced and namespace else ""
+        return f"{prefix}/{self.api_version}{place}/{self.plural}" + (
+            f"/{quote(name, safe='')}" if name else ""
+        )
+
+
+@dataclass
+class Api:
+    """A connection to one cluster, made at first use and shared by all threads.
+
+    Attributes:
+        kubeconfig: A path, several joined by ``:``, or the file's content; the usual places if None.
+        context: A context of the kubeconfig other than the current one.
+    """
+
+    kubeconfig: str | None = None
+    context: str | None = None
+    _client: Any = field(default=None, init=False, repr=False)
+    _namespace: str = field(default="default", init=False)
+    _kinds: dict[str, dict[str, Kind]] = field(default_factory=dict, init=False, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+
+    @property
+    def namespace(self) -> str:
+        """The namespace the kubeconfig's context names, or ``default``."""
+        self._connect()
+        return self._namespace
+
+    def _connect(self) -> Any:  # noqa: ANN401  the client ships no types
+        with self._lock:
+            if self._client is None:
+                self._client = self._load()
+            return self._client
+
+    def _load(self) -> Any:  # noqa: ANN401  the client ships no types
+        # A third of a second to import: only once the engine already has our port.
+        import yaml  # noqa: PLC0415
+        from kubernetes import config  # noqa: PLC0415
+        from kubernetes.config.config_exception import ConfigException  # noqa: PLC0415
+
+        given = self.kubeconfig
+        if given and "\n" not in given and not given.lstrip().startswith("{"):
+            source: dict[str, Any] = {"config_file": given}
+        elif given:
+            source = {"config_dict": yaml.safe_load(given)}
+        else:
+            usual = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+            source = {"config_file": usual}
+        try:
+            if "config_dict" in source:
+                contexts = {item["name"]: item for item in source["config_dict"]["contexts"]}
+                chosen = contexts[self.context or source["config_dict"]["current-context"]]
+                client = config.new_client_from_config_dict(**source, context=self.context)
+            else:
+                every, current = config.list_kube_config_contexts(**source)
+                chosen = {item["name"]: item for item in every}[self.context or current["name"]]
+                client = config.new_client_from_config(
+                    **source, context=self.context, persist_config=False
+                )
+        except (ConfigException, OSError, KeyError, TypeError, yaml.YAMLError) as failed:
+            where = source.get("config_file", "the one in the provider's configuration")
+            raise Unreachable(f"no usable kubeconfig ({where}): {failed}") from failed
+        self._namespace = chosen["context"].get("namespace") or "default"
+        return client
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: dict[str, str] | None = None,
+        body: Any = None,  # noqa: ANN401  JSON is any
+        content_type: str = "application/json",
+    ) -> Object:
+        """Send one request and return the JSON that comes back.
+
+        Raises:
+            ApiError: The API server refused.
+            Unreachable: Nobody answered.
+        """
+        from urllib3.exceptions import HTTPError, MaxRetryError  # noqa: PLC0415
+        from urllib3.util import Timeout  # noqa: PLC0415
+
+        client = self._connect()
+        host = client.configuration.host
+        headers = {"Accept": "application/json", "Content-Type": content_type}
+        token = client.configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        if token:
+            headers["Authorization"] = token
+        try:
+            answer = client.rest_client.pool_manager.request(
+                method,
+                f"{host}{path}" + (f"?{urlencode(query)}" if query else ""),
+                headers=headers,
+                body=None if body is None else json.dumps(body).encode(),
+                timeout=Timeout(connect=_CONNECT_SECONDS, read=_ANSWER_SECONDS),
+                retries=False,
+                redirect=False,
+            )
+        except (HTTPError, OSError) as failed:
+            why = failed.reason if isinstance(failed, MaxRetryError) else failed
+            raise Unreachable(f"cannot reach the Kubernetes API at {host}: {why}") from failed
+        try:
+            parsed = json.loads(answer.data or b"{}")
+        except ValueError:
+            parsed = {"message": answer.data[:500].decode(errors="replace").strip()}
+        if answer.status >= 400:  # noqa: PLR2004  where HTTP's refusals begin
+            raise ApiError(answer.status, parsed if isinstance(parsed, dict) else {})
+        return dict(parsed)
+
+    def kind(self, api_version: str, name: str) -> Kind:
+        """Where objects of a kind are served, asked once per API version.
+
+        Raises:
+            UnknownKind: The API server knows no such kind.
+        """
+        known = self._kinds.get(api_version, {})
+        if name not in known:  # ask again: a definition may have come since
+            prefix = "/apis" if "/" in api_version else "/api"
+            try:
+                served = self.request("GET", f"{prefix}/{api_version}").get("resources", [])
+            except ApiError as refused:
+                if refused.status != NOT_FOUND:
+                    raise
+                served = []
+            known = {
+                item["kind"]: Kind(api_version, item["kind"], item["name"], item["namespaced"])
+                for item in served
+                if "/" not in item["name"]  # the others are subresources
+            }
+            self._kinds[api_version] = known
+        if name not in known:
+            raise UnknownKind(
+                NOT_FOUND, {"message": f"the API server serves no kind {api_version} {name}"}
+            )
+        return known[name]
+
+    def get(self, kind: Kind, *, namespace: str | None, name: str) -> Object | None:
+        """The object, or None where there is none."""
+        try:
+            return self.request("GET", kind.url(namespace=namespace, name=name))
+        except ApiError as refused:
+            if refused.status == NOT_FOUND:
+                return None
+            raise
+
+    def find(self, kind: Kind, *, namespace: str | None, labels: str) -> list[Object]:
+        """All objects of a namespace that a label selector chooses."""
+        query = {"labelSelector": labels}
+        answer = self.request("GET", kind.url(namespace=namespace), query=query)
+        return list(answer.get("items") or [])
+
+    def apply(self, kind: Kind, wanted: Object, *, dry_run: bool = False) -> Object:
+        """Create or change an object by server-side apply.
+
+        By force: what the program declares is what shall be, whoever else has touched it.
+        """
+        meta = wanted["metadata"]
+        query = {"fieldManager": FIELD_MANAGER, "force": "true", "fieldValidation": "Strict"}
+        return self.request(
+            "PATCH",
+            kind.url(namespace=meta.get("namespace"), name=meta["name"]),
+            query=query | ({"dryRun": "All"} if dry_run else {}),
+            body=wanted,  # JSON is YAML
+            content_type="application/apply-patch+yaml",
+        )
+
+    def overwrite(
+        self, kind: Kind, wanted: Object, fields: Object, *, dry_run: bool = False
+    ) -> Object:
+        """Set fields to just what ``fields`` holds, also what others have put into their lists."""
+        meta = wanted["metadata"]
+        query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
+        return self.request(
+            "PATCH",
+            kind.url(namespace=meta.get("namespace"), name=meta["name"]),
+            query=query | ({"dryRun": "All"} if dry_run else {}),
+            body=fields,
+            content_type="application/merge-patch+json",
+        )
+
+    def try_create(self, kind: Kind, wanted: Object) -> None:
+        """Ask whether the object could be created, without creating it."""
+        self.request(
+            "POST",
+            kind.url(namespace=wanted["metadata"].get("namespace")),
+            query={"fieldManager": FIELD_MANAGER, "dryRun": "All", "fieldValidation": "Strict"},
+            body=wanted,
+        )
+
+    def delete(self, kind: Kind, *, namespace: str | None, name: str, uid: str | None) -> None:
+        """Ask for an object's end, and for that of what it owns first."""
+        options: Object = {"propagationPolicy": "Foreground"}
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        self.request("DELETE", kind.url(namespace=namespace, name=name), body=options)

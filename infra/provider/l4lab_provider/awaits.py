@@ -1,0 +1,293 @@
+"""Waiting until an object does what it is for, or until that is hopeless, and saying why."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from .api import Api, ApiError, Unreachable
+from .objects import SKIP_AWAIT, TIMEOUT, Object, Type, annotation, id_of, name_of, namespace_of
+
+DEFAULT_SECONDS: Final = 600.0
+EVERY: Final = 0.25
+LOOK_CLOSELY_EVERY: Final = 2.0
+"""Seconds between two looks at the pods behind an object; in between only the object is asked."""
+GRACE: Final = 15.0
+"""Seconds a trouble that may pass by itself (no room yet, a quota, a missing ConfigMap) is borne."""
+
+_DEPLOYMENT: Final = Type("apps/v1", "Deployment")
+_POD: Final = Type("v1", "Pod")
+_SERVICE: Final = Type("v1", "Service")
+_REVISION: Final = "deployment.kubernetes.io/revision"
+_HASH: Final = "pod-template-hash"
+
+_HOPELESS: Final = ("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
+_MAY_PASS: Final = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
+_CRASHES: Final = 2  # restarts before a crash loop is believed: many programs crash once and go on
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What keeps an object from being ready.
+
+    Attributes:
+        text: One line, with Kubernetes' own name for the state.
+        hopeless: True if no waiting helps, None if it may pass, False if it is only not done yet.
+    """
+
+    text: str
+    hopeless: bool | None = False
+
+
+class NotReady(Exception):
+    """The object is there, but does not do what it is for. ``live`` is the last state seen."""
+
+    def __init__(self, text: str, live: Object) -> None:
+        super().__init__(text)
+        self.live = live
+
+
+def deadline_of(wanted: Object, timeout: float) -> float:
+    """Seconds an operation may take: the engine's custom timeout, an annotation, or the default."""
+    if timeout > 0:
+        return timeout
+    try:
+        return float(annotation(wanted, TIMEOUT) or DEFAULT_SECONDS)
+    except ValueError:
+        return DEFAULT_SECONDS
+
+
+def trouble_of(api: Api, live: Object, *, closely: bool = True) -> Trouble | None:
+    """What keeps a live object from being ready; None if nothing does.
+
+    Only a close look reads the pods behind it, and so finds out what is hopeless.
+    """
+    if annotation(live, SKIP_AWAIT) in ("true", "True"):
+        return None
+    judge = _JUDGES.get(Type(live.get("apiVersion", ""), live.get("kind", "")))
+    return judge(api, live, closely) if judge else None
+
+
+def wait_until_ready(
+    api: Api,
+    live: Object,
+    *,
+    within: float,
+    cancelled: threading.Event,
+    tell: Callable[[str], None],
+) -> Object:
+    """Wait until an object is ready and return it as it is then.
+
+    Args:
+        api: The cluster.
+        live: The object as it is now.
+        within: Seconds until the deadline.
+        cancelled: Set when the user does not want to wait any longer.
+        tell: Called with each new line on what is still missing.
+
+    Raises:
+        NotReady: It is hopeless, the time is over, or the wait was cancelled.
+    """
+    kind = api.kind(live["apiVersion"], live["kind"])
+    started = time.monotonic()
+    told, borne_since, look_at = "", None, started
+    trouble = Trouble("not looked at yet")
+    while True:
+        now = time.monotonic()
+        closely = now >= look_at or now - started >= within
+        try:
+            found = trouble_of(api, live, closely=closely)
+        except (ApiError, Unreachable) as failed:
+            found = Trouble(str(failed))
+        if found is None:
+            return live
+        if closely:
+            trouble, look_at = found, now + LOOK_CLOSELY_EVERY
+            borne_since = (borne_since or now) if trouble.hopeless is None else None
+        if trouble.hopeless or (borne_since and now - borne_since >= GRACE):
+            raise NotReady(f"{live['kind']} {id_of(live)}: {trouble.text}", live)
+        if now - started >= within:
+            raise NotReady(
+                f"{live['kind']} {id_of(live)} not ready within {within:.0f} s: {trouble.text}", live
+            )
+        if trouble.text != told:
+            told = trouble.text
+            tell(told)
+        if cancelled.wait(EVERY):
+            raise NotReady(f"{live['kind']} {id_of(live)}: wait cancelled: {trouble.text}", live)
+        try:
+            seen = api.get(kind, namespace=namespace_of(live), name=name_of(live))
+        except (ApiError, Unreachable):
+            continue  # the judge above tells it, if it lasts
+        if seen is None:
+            raise NotReady(f"{live['kind']} {id_of(live)} was deleted by someone else", live)
+        live = seen
+
+
+def wait_until_gone(
+    api: Api, live: Object, *, within: float, cancelled: threading.Event
+) -> str | None:
+    """Wait until an object is deleted; return what holds it where it is not gone in time."""
+    kind = api.kind(live["apiVersion"], live["kind"])
+    uid = live["metadata"]["uid"]
+    started = time.monotonic()
+    while True:
+        seen = api.get(kind, namespace=namespace_of(live), name=name_of(live))
+        if seen is None or seen["metadata"]["uid"] != uid:
+            return None
+        if time.monotonic() - started >= within or cancelled.is_set():
+            holds = ", ".join(seen["metadata"].get("finalizers") or []) or "its containers still end"
+            stuck = [
+                condition.get("message", "")
+                for condition in (seen.get("status") or {}).get("conditions") or []
+                if condition.get("status") == "True" and "Remaining" in condition.get("type", "")
+            ]
+            ended = "cancelled" if cancelled.is_set() else f"not gone within {within:.0f} s"
+            return f"{live['kind']} {id_of(live)} {ended}: held by {'; '.join([holds, *stuck])}"
+        cancelled.wait(EVERY)
+
+
+def _deployment(api: Api, live: Object, closely: bool) -> Trouble | None:
+    status: Object = live.get("status") or {}
+    wanted = live["spec"].get("replicas", 1)
+    if status.get("observedGeneration", 0) < live["metadata"]["generation"]:
+        return Trouble("the deployment controller has not seen it yet")
+    updated, total = status.get("updatedReplicas", 0), status.get("replicas", 0)
+    available = status.get("availableReplicas", 0)
+    if updated == total == available == wanted:
+        return None
+    for condition in status.get("conditions") or []:
+        if condition["type"] == "Progressing" and condition["status"] == "False":
+            return Trouble(f"{condition.get('reason')}: {condition.get('message')}", hopeless=True)
+    pods = _pods_of(api, live) if closely else []
+    troubles = [found for pod in pods if (found := _pod_trouble(pod))]
+    for severe in (True, None):
+        for trouble in troubles:
+            if trouble.hopeless is severe:
+                return trouble
+    for condition in status.get("conditions") or []:
+        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+            return Trouble(f"{condition.get('reason')}: {condition.get('message')}", hopeless=None)
+    old = f", {total - updated} old ones still there" if total > updated else ""
+    return Trouble(f"{available} of {wanted} pods are available{old}")
+
+
+def _pods_of(api: Api, deployment: Object) -> list[Object]:
+    """The pods of a Deployment's present revision: those of an older one tell nothing of it."""
+    namespace = namespace_of(deployment)
+    labels = _selector(deployment["spec"]["selector"])
+    sets = api.find(api.kind("apps/v1", "ReplicaSet"), namespace=namespace, labels=labels)
+    for one in sets:
+        owners = [owner["uid"] for owner in one["metadata"].get("ownerReferences") or []]
+        if deployment["metadata"]["uid"] in owners and annotation(one, _REVISION) == annotation(
+            deployment, _REVISION
+        ):
+            digest = one["metadata"]["labels"].get(_HASH, "")
+            return api.find(
+                api.kind("v1", "Pod"), namespace=namespace, labels=f"{labels},{_HASH}={digest}"
+            )
+    return []
+
+
+def _selector(selector: Object) -> str:
+    words = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
+    for one in selector.get("matchExpressions") or []:
+        among = f"({','.join(one.get('values') or [])})"
+        words.append(
+            {
+                "In": f"{one['key']} in {among}",
+                "NotIn": f"{one['key']} notin {among}",
+                "Exists": one["key"],
+                "DoesNotExist": f"!{one['key']}",
+            }[one["operator"]]
+        )
+    return ",".join(words)
+
+
+def _pod(_api: Api, live: Object, _closely: bool) -> Trouble | None:
+    return _pod_trouble(live)
+
+
+def _pod_trouble(pod: Object) -> Trouble | None:
+    status: Object = pod.get("status") or {}
+    name = name_of(pod)
+    if status.get("phase") == "Succeeded":
+        return None
+    conditions: dict[str, Any] = {one["type"]: one for one in status.get("conditions") or []}
+    if status.get("phase") == "Failed":
+        why = status.get("message") or status.get("reason") or "its containers ended"
+        return Trouble(f"pod {name} failed: {why}", hopeless=True)
+    if conditions.get("Ready", {}).get("status") == "True":
+        return None
+    scheduled = conditions.get("PodScheduled", {})
+    if scheduled.get("status") == "False":
+        text = f"pod {name}: {scheduled.get('reason')}: {scheduled.get('message')}"
+        return Trouble(text, hopeless=None)
+    for one in [
+        *(status.get("initContainerStatuses") or []),
+        *(status.get("containerStatuses") or []),
+    ]:
+        waiting = (one.get("state") or {}).get("waiting")
+        if waiting and (trouble := _container_trouble(name, one, waiting)):
+            return trouble
+    return Trouble(f"pod {name} is {status.get('phase', 'not seen by a node')}, not ready")
+
+
+def _container_trouble(pod: str, status: Object, waiting: Object) -> Trouble | None:
+    reason = waiting.get("reason", "")
+    text = f"pod {pod}, container {status['name']}: {reason}: {waiting.get('message', '')}".rstrip(": ")
+    if reason == "CrashLoopBackOff":
+        last = (status.get("lastState") or {}).get("terminated") or {}
+        if "exitCode" in last:
+            text += f" (exit code {last['exitCode']} {last.get('message', '')}".rstrip() + ")"
+        return Trouble(text, hopeless=status.get("restartCount", 0) >= _CRASHES or None)
+    if reason in _HOPELESS:
+        return Trouble(text, hopeless=True)
+    if reason in _MAY_PASS:
+        return Trouble(text, hopeless=None)
+    return Trouble(text) if reason.startswith("Err") else None
+
+
+def _service(api: Api, live: Object, closely: bool) -> Trouble | None:
+    spec: Object = live["spec"]
+    # Nothing to wait for where the endpoints are not Kubernetes' own business, or are read as DNS.
+    if spec.get("type") == "ExternalName" or not spec.get("selector"):
+        return None
+    if spec.get("clusterIP") == "None":
+        return None
+    slices = api.find(
+        api.kind("discovery.k8s.io/v1", "EndpointSlice"),
+        namespace=namespace_of(live),
+        labels=f"kubernetes.io/service-name={name_of(live)}",
+    )
+    ready = [
+        endpoint
+        for one in slices
+        for endpoint in one.get("endpoints") or []
+        if (endpoint.get("conditions") or {}).get("ready") is not False
+    ]
+    if not ready and not closely:
+        return Trouble("no endpoint is ready")
+    if not ready:
+        chosen = ",".join(f"{key}={value}" for key, value in spec["selector"].items())
+        pods = api.find(api.kind("v1", "Pod"), namespace=namespace_of(live), labels=chosen)
+        return Trouble(
+            f"none of the {len(pods)} pods it selects ({chosen}) is ready"
+            if pods
+            else f"no pod has the labels it selects ({chosen})"
+        )
+    if spec.get("type") == "LoadBalancer" and not (
+        ((live.get("status") or {}).get("loadBalancer") or {}).get("ingress")
+    ):
+        return Trouble("nothing has given the load balancer an address")
+    return None
+
+
+_JUDGES: Final[dict[Type, Callable[[Api, Object, bool], Trouble | None]]] = {
+    _DEPLOYMENT: _deployment,
+    _POD: _pod,
+    _SERVICE: _service,
+}

@@ -1,0 +1,371 @@
+"""The provider's side of the conversation with the Pulumi engine: one method a request."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn, TypeVar
+
+import grpc  # type: ignore[import-untyped]  # ships no types
+from google.protobuf import empty_pb2
+from google.protobuf.any_pb2 import Any as AnyMessage
+from pulumi.runtime import proto
+from pulumi.runtime.proto import engine_pb2_grpc, provider_pb2_grpc, status_pb2
+
+from . import awaits, diff, objects, values
+from .api import Api, ApiError, Kind, Unreachable, UnknownKind
+from .objects import Object, Type
+
+# The generated messages name modules that exist only for the generator.
+Request = Any
+Context = Any
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+class Refused(Exception):
+    """A request that cannot be fulfilled; the text is for the user."""
+
+
+def _told(method: Method) -> Method:
+    """Turn what a method raises into an answer the engine shows without a stack trace."""
+
+    @functools.wraps(method)
+    def answer(self: Provider, request: Request, context: Context) -> Any:  # noqa: ANN401
+        try:
+            return method(self, request, context)
+        except Unreachable as failed:
+            context.abort(grpc.StatusCode.UNAVAILABLE, str(failed))
+        except (Refused, ApiError, values.Unsupported, objects.NotAnObject) as failed:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(failed))
+
+    return answer  # type: ignore[return-value]  # same signature, only told otherwise
+
+
+class Provider(provider_pb2_grpc.ResourceProviderServicer):
+    """Answers the engine about Kubernetes objects of one cluster."""
+
+    def __init__(self, *, version: str, engine: str | None) -> None:
+        self._version = version
+        self._api: Api | None = Api()
+        self._namespace: str | None = None
+        self._cancelled = threading.Event()
+        self._replaced: set[str] = set()
+        self._engine = (
+            engine_pb2_grpc.EngineStub(grpc.insecure_channel(engine)) if engine else None
+        )
+
+    # -- the provider itself
+
+    def GetPluginInfo(self, _request: Request, _context: Context) -> Any:  # noqa: ANN401, D102, N802
+        return proto.PluginInfo(version=self._version)
+
+    @_told
+    def GetSchema(self, _request: Request, _context: Context) -> Any:  # noqa: ANN401, D102, N802
+        raise Refused("l4lab's Kubernetes provider has no schema: use the pulumi_kubernetes package")
+
+    def CheckConfig(self, request: Request, _context: Context) -> Any:  # noqa: ANN401, D102, N802
+        return proto.CheckResponse(inputs=request.news)
+
+    def DiffConfig(self, request: Request, _context: Context) -> Any:  # noqa: ANN401, D102, N802
+        old, _ = values.decode(request.old_inputs)
+        new, _ = values.decode(request.news)
+        # Another cluster has none of the objects: everything on it must be made anew.
+        fixed = [key for key in ("cluster", "context") if old.get(key) != new.get(key)]
+        return proto.DiffResponse(
+            changes=proto.DiffResponse.DIFF_SOME if old != new else proto.DiffResponse.DIFF_NONE,
+            replaces=fixed,
+            diffs=[key for key in {**old, **new} if old.get(key) != new.get(key)],
+        )
+
+    @_told
+    def Configure(self, request: Request, _context: Context) -> Any:  # noqa: ANN401, D102, N802
+        given, _ = values.decode(request.args)
+        if given.get("renderYamlToDirectory"):
+            raise Refused("l4lab's Kubernetes provider does not render YAML to a directory")
+        self._namespace = given.get("namespace")
+        # A kubeconfig that this update makes: until then nothing can be asked.
+        self._api = (
+            None
+            if values.has_unknown(given)
+            else Api(kubeconfig=given.get("kubeconfig"), context=given.get("context"))
+        )
+        return proto.ConfigureResponse(acceptSecrets=True, supportsPreview=True)
+
+    def Cancel(self, _request: Request, _context: Context) -> Any:  # noqa: ANN401, D102, N802
+        self._cancelled.set()
+        return empty_pb2.Empty()
+
+    @_told
+    def Invoke(self, request: Request, _context: Context) -> Any:  # noqa: ANN401, D102, N802
+        raise Refused(
+            f"l4lab's Kubernetes provider cannot do {request.tok}: it has no YAML, kustomize or "
+            "Helm; declare the objects, or install the official plugin"
+        )
+
+    @_told
+    def Construct(self, request: Request, _context: Context) -> Any:  # noqa: ANN401, D102, N802
+        objects.type_of(request.type)
+        raise Refused(f"{request.type} is not supported by l4lab's Kubernetes provider")
+
+    # -- its resources
+
+    @_told
+    def Check(self, request: Request, _context: Context) -> Any:  # noqa: ANN401, D102, N802
+        kind = objects.type_of(request.type)
+        news, secrets = values.decode(request.news)
+        olds, _ = values.decode(request.olds)
+        news = objects.without_nulls(news)
+        news.pop(objects.IMPORTED, None)
+        news.setdefault("apiVersion", kind.api_version)
+        news.setdefault("kind", kind.kind)
+        objects.set_name(news, resource=request.name, old=olds or None, seed=request.randomSeed)
+        secrets |= objects.secret_paths(kind, news)
+        failures = []
+        try:
+            self._settle_namespace(kind, news)
+            self._judge(kind, olds=olds, news=news, secrets=secrets)
+        except ApiError as refused:
+            told = values.redact(str(refused), value=news, secrets=secrets)
+            failures = [proto.CheckFailure(property=_first_field(refused), reason=told)]
+        return proto.CheckResponse(inputs=values.encode(news, secrets), failures=failures)
+
+    @_told
+    def Diff(self, request: Request, _context: Context) -> Any:  # noqa: ANN401, D102, N802
+        kind = objects.type_of(request.type)
+        old, _ = values.decode(request.old_inputs)
+        new, secrets = values.decode(request.news)
+        imported = old.pop(objects.IMPORTED, False)
+        changed = diff.changes(old, new)
+        if imported:  # a field that no program wrote is not taken away, it is left alone
+            changed = {path: how for path, how in changed.items() if how is not diff.Change.DELETE}
+        replaces = diff.replacing(kind, changed)
+        if changed and not replaces and self._api and not values.has_unknown(new):
+            try:
+                refused = diff.refuses_change(self._api, self._served(kind), new, changed)
+            except ApiError as failed:
+                raise Refused(values.redact(str(failed), value=new, secrets=secrets)) from failed
+            if refused:
+                replaces = diff.named_by(refused, changed)
+        if replaces:
+            self._replaced.add(request.urn)
+        kinds = proto.PropertyDiff
+        detailed = {
+            values.text_of(path): kinds(
+                kind=getattr(kinds, f"{how.name}_REPLACE" if path in replaces else how.name),
+                inputDiff=True,
+            )
+            for path, how in changed.items()
+        }
+        return proto.DiffResponse(
+            changes=proto.DiffResponse.DIFF_SOME if changed else proto.DiffResponse.DIFF_NONE,
+            replaces=sorted({str(path[0]) for path in replaces}),
+            diffs=sorted({str(path[0]) for path in changed}),
+            detailedDiff=detailed,
+            hasDetailedDiff=True,
+            # Two objects cannot bear one name: unless the new one gets its own, the old goes first.
+            deleteBeforeReplace=bool(replaces) and not _gets_new_name(old, new),
+        )
+
+    @_told
+    def Create(self, request: Request, context: Context) -> Any:  # noqa: ANN401, D102, N802
+        kind = objects.type_of(request.type)
+        wanted, secrets = values.decode(request.properties)
+        identity = objects.id_of(wanted)
+        if self._api and not values.has_unknown(wanted):
+            self._refuse_existing(kind, wanted, replaced=request.preview and request.urn in self._replaced)
+        if request.preview:
+            return proto.CreateResponse(properties=request.properties)
+        live = self._apply(kind, wanted, secrets)
+        live = self._await(
+            live, wanted, secrets, context=context, timeout=request.timeout, urn=request.urn
+        )
+        return proto.CreateResponse(id=identity, properties=self._outputs(kind, live, secrets))
+
+    @_told
+    def Read(self, request: Request, context: Context) -> Any:  # noqa: ANN401, D102, N802
+        kind = objects.type_of(request.type)
+        namespace, name = objects.split_id(request.id)
+        inputs, secrets = values.decode(request.inputs)
+        before, _ = values.decode(request.properties)
+        try:
+            live = self._reach().get(self._served(kind), namespace=namespace, name=name)
+        except UnknownKind:
+            live = None
+        if live is None or "deletionTimestamp" in live["metadata"]:
+            return proto.ReadResponse()
+        found = objects.drifted(inputs, before, live) if inputs else objects.imported_inputs(live)
+        secrets |= objects.secret_paths(kind, found) | objects.secret_paths(kind, live)
+        trouble = awaits.trouble_of(self._reach(), live) if inputs else None
+        state = {
+            "id": request.id,
+            "properties": self._outputs(kind, live, secrets),
+            "inputs": values.encode(found, secrets),
+        }
+        if trouble:
+            _fail_initialized(context, reason=trouble.text, **state)
+        return proto.ReadResponse(**state)
+
+    @_told
+    def Update(self, request: Request, context: Context) -> Any:  # noqa: ANN401, D102, N802
+        kind = objects.type_of(request.type)
+        wanted, secrets = values.decode(request.news)
+        if request.preview:
+            before, was_secret = values.decode(request.olds)
+            merged = _merged(before, wanted)
+            return proto.UpdateResponse(properties=values.encode(merged, secrets | was_secret))
+        old, _ = values.decode(request.old_inputs)
+        live = self._apply(kind, wanted, secrets, changed=diff.changes(old, wanted))
+        live = self._await(
+            live, wanted, secrets, context=context, timeout=request.timeout, urn=request.urn
+        )
+        return proto.UpdateResponse(properties=self._outputs(kind, live, secrets))
+
+    @_told
+    def Delete(self, request: Request, _context: Context) -> Any:  # noqa: ANN401, D102, N802
+        kind = objects.type_of(request.type)
+        namespace, name = objects.split_id(request.id)
+        old, _ = values.decode(request.properties)
+        api = self._reach()
+        try:
+            served = self._served(kind)
+        except UnknownKind:
+            return empty_pb2.Empty()  # its definition is gone, and all of the kind with it
+        live = api.get(served, namespace=namespace, name=name)
+        uid = (old.get("metadata") or {}).get("uid")
+        if live is None or (uid and live["metadata"]["uid"] != uid):
+            return empty_pb2.Empty()  # ours is gone; another of its name is not ours to delete
+        api.delete(served, namespace=namespace, name=name, uid=live["metadata"]["uid"])
+        held = awaits.wait_until_gone(
+            api,
+            live,
+            within=awaits.deadline_of(live, request.timeout),
+            cancelled=self._cancelled,
+        )
+        if held:
+            raise Refused(held)
+        return empty_pb2.Empty()
+
+    # -- what they share
+
+    def _reach(self) -> Api:
+        if self._api is None:
+            raise Refused("the cluster's kubeconfig is not known yet")
+        return self._api
+
+    def _served(self, kind: Type) -> Kind:
+        return self._reach().kind(kind.api_version, kind.kind)
+
+    def _settle_namespace(self, kind: Type, news: Object) -> None:
+        """Write down the namespace the object gets, so that it is part of its identity."""
+        if self._api is None or objects.namespace_of(news):
+            return
+        try:
+            if self._served(kind).namespaced:
+                news["metadata"]["namespace"] = self._namespace or self._api.namespace
+        except UnknownKind:
+            pass  # its definition may come with the same update; Create tells if not
+
+    def _judge(self, kind: Type, *, olds: Object, news: Object, secrets: frozenset[Any]) -> None:
+        """Have the API server check what is to be created; changes are judged by Diff."""
+        del secrets  # told by the caller
+        same = olds and objects.id_of(olds) == objects.id_of(news)
+        if self._api is None or same or values.has_unknown(news):
+            return
+        try:
+            diff.check_new(self._api, self._served(kind), news)
+        except UnknownKind:
+            return
+
+    def _refuse_existing(self, kind: Type, wanted: Object, *, replaced: bool) -> None:
+        try:
+            served = self._served(kind)
+        except UnknownKind:
+            if replaced:
+                return
+            raise
+        name, namespace = objects.name_of(wanted), objects.namespace_of(wanted)
+        if replaced or self._reach().get(served, namespace=namespace, name=name) is None:
+            return
+        identity = objects.id_of(wanted)
+        raise Refused(
+            f"{kind.kind} {identity} exists already, and this stack has not made it: delete it, or "
+            f'take it over with the resource option import_="{identity}"'
+        )
+
+    def _apply(
+        self,
+        kind: Type,
+        wanted: Object,
+        secrets: frozenset[Any],
+        *,
+        changed: Iterable[values.Path] = (),
+    ) -> Object:
+        try:
+            return diff.change_in_place(self._reach(), self._served(kind), wanted, changed)
+        except ApiError as refused:
+            raise Refused(values.redact(str(refused), value=wanted, secrets=secrets)) from refused
+
+    def _await(
+        self,
+        live: Object,
+        wanted: Object,
+        secrets: frozenset[Any],
+        *,
+        context: Context,
+        timeout: float,
+        urn: str,
+    ) -> Object:
+        try:
+            return awaits.wait_until_ready(
+                self._reach(),
+                live,
+                within=awaits.deadline_of(wanted, timeout),
+                cancelled=self._cancelled,
+                tell=functools.partial(self._tell, urn),
+            )
+        except awaits.NotReady as failed:
+            kind = Type(live["apiVersion"], live["kind"])
+            _fail_initialized(
+                context,
+                reason=values.redact(str(failed), value=wanted, secrets=secrets),
+                id=objects.id_of(live),
+                properties=self._outputs(kind, failed.live, secrets),
+                inputs=values.encode(wanted, secrets),
+            )
+
+    def _outputs(self, kind: Type, live: Object, secrets: frozenset[Any]) -> Any:  # noqa: ANN401
+        kept = objects.outputs_of(live)
+        return values.encode(kept, secrets | objects.secret_paths(kind, kept))
+
+    def _tell(self, urn: str, text: str) -> None:
+        if self._engine:
+            self._engine.Log(
+                proto.LogRequest(severity=proto.INFO, message=text, urn=urn, ephemeral=True)
+            )
+
+
+def _fail_initialized(context: Context, *, reason: str, **state: Any) -> NoReturn:  # noqa: ANN401
+    """Tell the engine that the object is there, to be kept in the state, but not in order."""
+    detail = AnyMessage()
+    detail.Pack(proto.ErrorResourceInitFailed(reasons=[reason], **state))
+    status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=reason)
+    status.details.append(detail)
+    context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+    context.abort(grpc.StatusCode.UNKNOWN, reason)
+    raise AssertionError("abort always raises")
+
+
+def _first_field(refused: ApiError) -> str:
+    return next((cause["field"] for cause in refused.causes if cause.get("field")), "")
+
+
+def _gets_new_name(old: Object, new: Object) -> bool:
+    named_by_us = objects.annotation(new, objects.AUTONAMED) == "true"
+    return named_by_us or objects.id_of(old) != objects.id_of(new)
+
+
+def _merged(old: Any, new: Any) -> Any:  # noqa: ANN401  JSON is any
+    if isinstance(old, dict) and isinstance(new, dict):
+        return {**old, **{key: _merged(old.get(key), item) for key, item in new.items()}}
+    return new

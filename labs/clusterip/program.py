@@ -1,0 +1,31 @@
+"""What the lab puts on the cluster: two nginx pods behind one Service, and a pod to ask from."""
+
+from __future__ import annotations
+
+import pulumi
+from l4lab.components.web import BackedService, ClientPod
+
+from labs.clusterip import facts
+
+
+def program() -> None:
+    """Declare the lab's resources."""
+    web = BackedService(
+        facts.SERVICE,
+        deployment=facts.DEPLOYMENT,
+        namespace=facts.NAMESPACE,
+        labels=facts.LABELS,
+        replicas=facts.REPLICAS,
+        image=facts.IMAGE,
+        container=facts.CONTAINER,
+        container_port=facts.CONTAINER_PORT,
+        port={
+            "name": facts.PORT_NAME,
+            "port": facts.PORT,
+            "target_port": facts.TARGET_PORT,
+            "protocol": facts.PROTOCOL,
+            "app_protocol": facts.APP_PROTOCOL,
+        },
+    )
+    ClientPod(facts.CLIENT, namespace=facts.NAMESPACE, image=facts.CLIENT_IMAGE)
+    pulumi.export("clusterIP", web.service.spec.cluster_ip)

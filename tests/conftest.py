@@ -1,0 +1,27 @@
+"""Options and order of all tests: quick ones first, those on real machines last and only if asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+MACHINES = Path(__file__).parent / "cluster"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--cluster", action="store_true",
+                     help="also run the tests on real local machines (minutes)")
+
+
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if MACHINES in item.path.parents:
+            item.add_marker(pytest.mark.cluster)
+            item.add_marker(pytest.mark.timeout(1500))
+    if not config.getoption("--cluster"):
+        skip = pytest.mark.skip(reason="needs real machines: add --cluster")
+        for item in items:
+            if "cluster" in item.keywords:
+                item.add_marker(skip)
+    items.sort(key=lambda item: "cluster" in item.keywords)

@@ -1,0 +1,351 @@
+"""The whole way: stack.py, the real Pulumi CLI, our provider's process, the real API server."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+import pytest
+from tests.provider.server import binaries
+
+from l4lab import stack
+from l4lab.errors import LockedError, StackError
+from l4lab.lab import Lab
+from l4lab.retry import wait_for
+from l4lab.state import Access, Paths
+from l4lab.topology import Machine, Networks, Role, Topology
+
+pytestmark = pytest.mark.server
+
+PROJECT = Path(__file__).parents[2]
+CHANGES = {"create", "update", "delete", "replace", "create-replacement", "delete-replaced"}
+
+
+class MadeLab(Lab):
+    """A lab whose program is given by the test."""
+
+    def __init__(self, name, program):
+        super().__init__(Path(name))
+        object.__setattr__(self, "given", program)
+
+    @property
+    def program(self):
+        return self.given
+
+
+@pytest.fixture
+def access(server, kubelet, tmp_path):
+    folder, _ = binaries()
+    if not (folder / "pulumi").is_file():
+        pytest.skip(f"{folder} lacks pulumi")
+    paths = Paths(tmp_path / "state of a cluster")  # a space, as a user's folder may have
+    paths.root.mkdir(mode=0o700)
+    server.write_kubeconfig(paths.kubeconfig)
+    machine = Machine(
+        name="master", role=Role.CONTROL_PLANE, address=IPv4Address("192.168.128.11"), memory_mib=1
+    )
+    networks = Networks(
+        nodes=IPv4Network("192.168.128.0/24"),
+        pods=IPv4Network("10.244.0.0/16"),
+        services=IPv4Network("10.10.0.0/16"),
+    )
+    return Access(
+        topology=Topology(name="test", machines=(machine,), networks=networks),
+        paths=paths,
+        kubectl=folder / "kubectl",
+        pulumi=folder / "pulumi",
+    )
+
+
+def program_of(namespace, *, replicas=2, image="good", port=80, secret=None, selector="web"):
+    def program():
+        import pulumi
+        import pulumi_kubernetes as k8s
+
+        labels = {"run": "web"}
+        meta = {"name": "web", "namespace": namespace}
+        soon = pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create="60s"))
+        k8s.apps.v1.Deployment(
+            "web",
+            metadata=meta,
+            spec={
+                "replicas": replicas,
+                "selector": {"match_labels": labels},
+                "template": {
+                    "metadata": {"labels": labels},
+                    "spec": {"containers": [{"name": "app", "image": image}]},
+                },
+            },
+            opts=soon,
+        )
+        service = k8s.core.v1.Service(
+            "web",
+            metadata=meta,
+            spec={"selector": {"run": selector}, "ports": [{"name": "http", "port": port}]},
+            opts=soon,
+        )
+        if secret:
+            made = k8s.core.v1.Secret(
+                "key", metadata={"namespace": namespace}, string_data={"password": secret}
+            )
+            pulumi.export("key", made.data)
+        pulumi.export("clusterIP", service.spec.cluster_ip)
+
+    return program
+
+
+def lab_of(namespace, **options):
+    return MadeLab("made", program_of(namespace, **options))
+
+
+def changes(outcome):
+    return {action: count for action, count in outcome.changes.items() if action in CHANGES}
+
+
+def test_up_again_change_destroy(access, server, kubelet, namespace):
+    heard = []
+
+    def hear(one):
+        heard.append(one)
+        if one.phase == "waiting" and "pod" in one.text:
+            kubelet.paused = False
+
+    kubelet.paused = True  # until the wait has been told
+    first = stack.deploy(lab_of(namespace), access, on_event=hear)
+    live = server.get(f"/api/v1/namespaces/{namespace}/services/web")
+    assert first.outputs["clusterIP"] == live["spec"]["clusterIP"]
+    assert changes(first) == {"create": 3}  # the stack itself, and two objects
+    told = {(one.resource, one.action, one.phase) for one in heard}
+    assert ("Deployment web", "create", "started") in told
+    assert ("Deployment web", "create", "done") in told
+
+    again = stack.deploy(lab_of(namespace), access)
+    assert set(again.changes) == {"same"}
+    assert not again.changed
+
+    planned = stack.preview(lab_of(namespace, replicas=3), access)
+    assert changes(planned) == {"update": 1}
+    assert server.get(f"/apis/apps/v1/namespaces/{namespace}/deployments/web")["spec"][
+        "replicas"
+    ] == 2
+
+    assert changes(stack.deploy(lab_of(namespace, replicas=3), access)) == {"update": 1}
+    known = stack.status(lab_of(namespace), access)
+    assert known.deployed
+    assert set(known.resources) == {f"Deployment {namespace}/web", f"Service {namespace}/web"}
+
+    stack.destroy(lab_of(namespace), access)
+    assert server.get(f"/api/v1/namespaces/{namespace}/services/web") is None
+    assert server.get(f"/api/v1/namespaces/{namespace}/pods")["items"] == []
+    assert not stack.status(lab_of(namespace), access).deployed
+    assert not stack.destroy(lab_of(namespace), access).changed, "nothing is left to destroy"
+
+
+def test_deploy_mends_what_was_changed_and_deleted_by_hand(access, server, namespace):
+    stack.deploy(lab_of(namespace), access)
+    path = f"/api/v1/namespaces/{namespace}/services/web"
+    server.patch(path, {"spec": {"selector": {"run": "wrong"}}})
+    server.request("DELETE", f"/apis/apps/v1/namespaces/{namespace}/deployments/web")
+    mended = stack.deploy(lab_of(namespace), access)
+    assert mended.changed
+    assert server.get(path)["spec"]["selector"] == {"run": "web"}
+    assert server.get(f"/apis/apps/v1/namespaces/{namespace}/deployments/web")
+    assert not stack.deploy(lab_of(namespace), access).changed
+    stack.destroy(lab_of(namespace), access)
+
+
+def test_a_secret_is_in_no_file(access, server, namespace):
+    stack.deploy(lab_of(namespace, secret="hunter-two"), access)
+    encoded = "aHVudGVyLXR3bw=="
+    for path in access.paths.root.rglob("*"):
+        if path.is_file():
+            text = path.read_text(errors="replace")
+            assert "hunter-two" not in text, path
+            assert encoded not in text, path
+    stack.destroy(lab_of(namespace), access)
+
+
+def test_a_hopeless_lab_is_told_by_its_reason_and_mended_by_the_next_deploy(
+    access, server, namespace
+):
+    with pytest.raises(StackError) as caught:
+        stack.deploy(lab_of(namespace, image="bad"), access)
+    error = caught.value
+    assert error.brief == "cannot deploy lab made: Deployment web"
+    assert "ImagePullBackOff: no luck with bad" in error.reason
+    assert "l4lab deploy made" in error.resolution
+    assert "ImagePullBackOff" in error.details.read_text()
+    assert error.exit_code == 5
+    known = stack.status(lab_of(namespace), access)
+    assert any("ImagePullBackOff" in trouble for trouble in known.troubles)
+
+    assert stack.deploy(lab_of(namespace), access).changed
+    assert not stack.status(lab_of(namespace), access).troubles
+    assert not stack.deploy(lab_of(namespace), access).changed
+    stack.destroy(lab_of(namespace), access)
+
+
+def test_a_half_deployed_lab_is_destroyed_whole(access, server, namespace):
+    with pytest.raises(StackError):
+        stack.deploy(lab_of(namespace, image="bad"), access)
+    stack.destroy(lab_of(namespace), access)
+    assert server.get(f"/apis/apps/v1/namespaces/{namespace}/deployments/web") is None
+    assert server.get(f"/api/v1/namespaces/{namespace}/services/web") is None
+
+
+def test_a_refused_resource_is_told_in_the_servers_words(access, namespace):
+    with pytest.raises(StackError, match="spec.ports\\[0\\].port: Invalid value: 70000") as caught:
+        stack.deploy(lab_of(namespace, port=70000), access)
+    assert caught.value.brief == "cannot deploy lab made: Service web"
+    stack.destroy(lab_of(namespace), access)
+
+
+def test_what_exists_already_is_not_taken(access, server, namespace):
+    body = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "web"},
+        "spec": {"ports": [{"port": 1}]},
+    }
+    server.request("POST", f"/api/v1/namespaces/{namespace}/services", body)
+    with pytest.raises(StackError, match="exists already") as caught:
+        stack.deploy(lab_of(namespace), access)
+    assert caught.value.brief == "cannot deploy lab made: Service web"
+    stack.destroy(lab_of(namespace), access)
+    assert server.get(f"/api/v1/namespaces/{namespace}/services/web"), "it is not ours"
+
+
+def test_a_faulty_program_is_told_by_its_error(access):
+    def program():
+        raise ValueError("no such port name")
+
+    with pytest.raises(StackError, match="no such port name"):
+        stack.deploy(MadeLab("made", program), access)
+
+
+def test_an_unreachable_api_is_told_with_its_address(access, server, namespace):
+    server.write_kubeconfig(access.paths.kubeconfig, url="https://127.0.0.1:1")
+    with pytest.raises(StackError, match=r"cannot reach the Kubernetes API at https://127"):
+        stack.deploy(lab_of(namespace), access)
+
+
+def test_without_a_cluster_nothing_is_begun(access, namespace):
+    access.paths.kubeconfig.unlink()
+    with pytest.raises(StackError, match="there is no cluster"):
+        stack.deploy(lab_of(namespace), access)
+    assert not access.paths.pulumi.exists()
+
+
+def test_without_a_cli_it_says_so(access, namespace, tmp_path):
+    bare = dataclasses.replace(access, pulumi=tmp_path / "pulumi")
+    with pytest.raises(StackError, match="there is no Pulumi CLI"):
+        stack.deploy(lab_of(namespace), bare)
+
+
+# -- operations that are cut off
+
+
+CHILD = """
+import pickle, sys
+from tests.provider import test_stack as test
+from l4lab import stack
+access = pickle.load(open(sys.argv[1], "rb"))
+try:
+    stack.deploy(test.lab_of(sys.argv[2], selector="nothing"), access)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@pytest.fixture
+def deploying(access, server, namespace, tmp_path):
+    """A process that deploys a lab whose Service will not come up; both its objects are made."""
+    import pickle
+
+    (tmp_path / "access").write_bytes(pickle.dumps(access))
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, tmp_path / "access", namespace],
+        cwd=PROJECT,
+        start_new_session=True,
+    )
+    path = f"/api/v1/namespaces/{namespace}/services/web"
+    wait_for("the Service", lambda: None if server.get(path) else "none", within=60, every=0.1)
+    yield child
+    if child.poll() is None:
+        child.kill()
+    child.wait(60)
+
+
+def cli_of(child):
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, _, rest = status.read_text().partition("(")[2].rpartition(")")
+        except OSError:
+            continue
+        if name == "pulumi" and int(rest.split()[1]) == child.pid:
+            return int(status.parent.name)
+    raise AssertionError("no pulumi below the child")
+
+
+def test_ctrl_c_keeps_what_was_made(access, server, namespace, deploying):
+    time.sleep(1)
+    os.killpg(deploying.pid, signal.SIGINT)
+    assert deploying.wait(60) == 130
+    known = stack.status(lab_of(namespace), access)
+    assert f"Service {namespace}/web" in known.resources
+    assert any("cancelled" in trouble for trouble in known.troubles)
+    assert stack.deploy(lab_of(namespace), access).changed
+    assert not stack.deploy(lab_of(namespace), access).changed
+    stack.destroy(lab_of(namespace), access)
+
+
+def test_another_l4lab_waits_its_turn(access, namespace, deploying):
+    with pytest.raises(LockedError, match=f"process {deploying.pid}"):
+        stack.deploy(lab_of(namespace), access)
+
+
+@pytest.mark.parametrize("verb", ["deploy", "destroy"])
+def test_after_kill_9_the_next_one_knows_what_was_made(
+    access, server, namespace, deploying, verb
+):
+    cli = cli_of(deploying)
+    os.kill(deploying.pid, signal.SIGKILL)
+    os.kill(cli, signal.SIGKILL)
+    deploying.wait(60)
+    assert stack.status(lab_of(namespace), access).pending
+    if verb == "deploy":
+        stack.deploy(lab_of(namespace), access)
+        assert not stack.deploy(lab_of(namespace), access).changed
+    stack.destroy(lab_of(namespace), access)
+    assert server.get(f"/api/v1/namespaces/{namespace}/services/web") is None
+    assert server.get(f"/apis/apps/v1/namespaces/{namespace}/deployments/web") is None
+
+
+def test_two_labs_at_once(access, server, namespace):
+    def config(name):
+        def program():
+            import pulumi_kubernetes as k8s
+
+            k8s.core.v1.ConfigMap(name, metadata={"name": name, "namespace": namespace})
+
+        return MadeLab(name, program)
+
+    done = []
+    for name in ("one", "two"):
+        stack.deploy(config(name), access)
+        done.append(name)
+    threads = [
+        threading.Thread(target=lambda name=name: stack.destroy(config(name), access))
+        for name in done
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    found = server.get(f"/api/v1/namespaces/{namespace}/configmaps")["items"]
+    assert {one["metadata"]["name"] for one in found} <= {"kube-root-ca.crt"}

@@ -1,0 +1,93 @@
+"""What is kept of a failed run: complete enough, without secrets, bounded."""
+
+import stat
+
+import pytest
+from l4lab.checks import CannotMeasure, diagnosis
+from l4lab.command import Result
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "eyJhbGciOiJSUzI1NiIs.eyJpc3MiOiJrdWJlcm5l.c2lnbmF0dXJlLWhlcmU",
+        "client-key-data: LS0tLS1CRUdJTiBQ",
+        "password=123456",
+        '"token": "abcdefghijklm"',
+        "Authorization: Bearer abcdefghijkl",
+        "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----",
+        "kubeadm join --token abcdef.0123456789abcdef",
+    ],
+)
+def test_secrets_are_struck_out(secret):
+    text = diagnosis.redacted(f"before\n{secret}\nafter")
+    value = secret.split()[-1].split("=")[-1].strip('"')
+    assert value not in text
+    assert "MIIE" not in text
+    assert text.startswith("before")
+    assert text.endswith("after")
+
+
+def test_ordinary_text_stays_as_it_is():
+    text = "TCP  10.10.3.4:80 rr\n  -> 10.244.1.5:80   Masq 1 0 5\nnode k8s-node01.example\n"
+    assert diagnosis.redacted(text) == text
+
+
+def test_files_are_cut():
+    assert len(diagnosis.redacted("x" * 1_000_000)) < 250_000
+
+
+class Reach:
+    def run(self, vantage, argv, *, timeout):
+        if vantage.name == "k8s-node02":
+            raise CannotMeasure("no way to k8s-node02", final=True)
+        text = f"{vantage}: {' '.join(argv)[:30]} token: geheim\n"
+        return Result(argv=tuple(argv), rc=0, stdout=text, stderr="", seconds=0)
+
+
+@pytest.fixture
+def gather(run, world, tmp_path):
+    world.scheduler["k8s-node01"] = "wrr"
+    results = run(only=["ipvs-scheduler"]).results
+
+    def gather():
+        return diagnosis.gather(
+            Reach(),
+            topology=world.topology,
+            namespace="default",
+            lab="clusterip",
+            results=results,
+            logs=tmp_path,
+        )
+
+    return gather
+
+
+def test_every_part_of_the_way_is_in_the_bundle(gather):
+    folder = gather()
+    names = {file.name for file in folder.iterdir()}
+    assert {
+        "events.txt",
+        "describe.txt",
+        "endpointslices.json",
+        "kube-proxy.log",
+        "coredns.log",
+        "k8s-node01.txt",
+        "failures.txt",
+        "trace.jsonl",
+        "replay.sh",
+    } <= names
+    assert "wrr" in (folder / "failures.txt").read_text()
+    assert "ipvsadm -Ln" in (folder / "replay.sh").read_text()
+    assert "no way to k8s-node02" in (folder / "k8s-node02.txt").read_text()
+    assert not any("geheim" in file.read_text() for file in folder.iterdir())
+    assert stat.S_IMODE((folder / "events.txt").stat().st_mode) == 0o600
+
+
+def test_only_the_newest_bundles_are_kept(gather, tmp_path):
+    for day in range(10, 20):
+        (tmp_path / f"checks-clusterip-202001{day}-000000").mkdir()
+    newest = gather()
+    kept = sorted(tmp_path.iterdir())
+    assert len(kept) == 5
+    assert kept[-1] == newest

@@ -1,0 +1,62 @@
+"""Programs are run with a deadline, and every failure is told alike."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from l4lab.command import CommandError, run, stream
+
+
+def test_result():
+    done = run(["sh", "-c", "echo out; echo err >&2"], timeout=10)
+    assert (done.rc, done.stdout, done.stderr, done.last_line) == (0, "out\n", "err\n", "err")
+
+
+def test_failure_carries_the_last_words():
+    with pytest.raises(CommandError) as raised:
+        run(["sh", "-c", "echo why >&2; exit 3"], timeout=10)
+    assert raised.value.reason == "exit code 3: why"
+    assert raised.value.result.rc == 3
+
+
+def test_deadline():
+    with pytest.raises(CommandError) as raised:
+        run(["sleep", "30"], timeout=0.2)
+    assert raised.value.result.rc == 124
+
+
+def test_missing_program():
+    with pytest.raises(CommandError, match="cannot run no-such-program"):
+        run(["no-such-program"], timeout=10)
+
+
+def test_input_and_environment():
+    done = run(["sh", "-c", "cat; echo $L4LAB_TEST"], timeout=10, input="in ",
+               env={"L4LAB_TEST": "set"})
+    assert done.stdout == "in set\n"
+
+
+def test_stream_tells_lines_and_keeps_a_log(tmp_path):
+    lines = []
+    stream(["sh", "-c", "echo a; echo b >&2"], timeout=10, log=tmp_path / "log",
+           on_line=lines.append)
+    assert lines == ["a", "b"]
+    assert (tmp_path / "log").read_text().endswith("a\nb\n")
+
+
+def test_stream_ends_the_whole_session_at_its_deadline(tmp_path):
+    # The grandchild holds the pipe: only ending the session as a whole lets stream return.
+    script = f"sh -c 'echo $$ > {tmp_path}/pid; exec sleep 300' & wait"
+    with pytest.raises(CommandError, match="failed after"):
+        stream(["sh", "-c", script], timeout=1, log=tmp_path / "log")
+    pid = int((tmp_path / "pid").read_text())
+    for _ in range(100):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    pytest.fail(f"process {pid} outlived its session")

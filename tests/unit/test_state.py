@@ -1,0 +1,76 @@
+"""State is private and whole; a lock names its holder and outlives nobody."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from l4lab.errors import LockedError
+from l4lab.state import lock, paths_of, read_json, write_json, write_private
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from l4lab.state import lock
+with lock(Path(sys.argv[1]), "it"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_private_files(tmp_path):
+    path = tmp_path / "new" / "secret"
+    write_private(path, "x")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_secret_is_made_once(tmp_path):
+    paths = paths_of(tmp_path, "one")
+    first = paths.secret("password")
+    assert len(first) >= 24
+    assert paths.secret("password") == first
+    assert paths_of(tmp_path, "two").secret("password") != first
+
+
+def test_json_round_trip(tmp_path):
+    assert read_json(tmp_path / "none.json") is None
+    write_json(tmp_path / "some.json", {"a": [1, "ü"]})
+    assert read_json(tmp_path / "some.json") == {"a": [1, "ü"]}
+
+
+@pytest.fixture
+def holder(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path / "lock"],
+                               stdout=subprocess.PIPE, text=True,
+                               env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_a_living_holder_is_named(tmp_path, holder):
+    with pytest.raises(LockedError) as raised, lock(tmp_path / "lock", "cluster x"):
+        pass
+    assert raised.value.brief == "cluster x is in use"
+    assert f"process {holder.pid}:" in raised.value.reason
+
+
+def test_a_dead_holder_is_taken_over(tmp_path, holder):
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+    with lock(tmp_path / "lock", "cluster x"):
+        assert f"process {os.getpid()}:" in (tmp_path / "lock").read_text()
+
+
+def test_a_lock_is_free_after_an_error(tmp_path):
+    with pytest.raises(KeyError), lock(tmp_path / "lock", "it"):
+        raise KeyError
+    with lock(tmp_path / "lock", "it"):
+        pass
