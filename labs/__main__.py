@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pulumi
-from l4lab.lab import get_lab
 
-get_lab(Path(__file__).resolve().parents[1], pulumi.get_stack().partition(".")[0]).program()
+PROJECT = Path(__file__).resolve().parents[1]
+# The language host runs this folder as a program and knows nothing of the rest of the project.
+sys.path[:0] = [str(PROJECT), str(PROJECT / "infra")]
+
+from l4lab.lab import get_lab  # noqa: E402  found only now
+
+get_lab(PROJECT, pulumi.get_stack().partition(".")[0]).program()

@@ -2,4 +2,4 @@
 
 from l4lab.cli import main
 
-main()
+main(prog_name="l4lab")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import tempfile
 import threading
@@ -19,7 +18,7 @@ from typing import Any
 import ansible_runner
 
 from l4lab.errors import PlaybookError
-from l4lab.state import Paths
+from l4lab.state import Paths, write_private
 
 # Every process of a run carries this variable, so its end can be made sure of.
 _MARK = "L4LAB_PLAYBOOK_RUN"
@@ -222,7 +221,7 @@ def run_playbook(
             late = runner.is_alive()
         finally:
             _end(mark, runner, watch.stop)
-            _keep_log(private / "artifacts" / ident / "stdout", log)
+            _keep_log(private / "artifacts" / ident / "stdout", log, watch.tasks)
     if late:
         last = f"the last task was {watch.tasks[-1].task}" if watch.tasks else "no task ended"
         raise PlaybookError(f"{playbook} did not end within {timeout:.0f} s", last, details=log)
@@ -307,10 +306,18 @@ def _timestamp(text: str | None) -> float | None:
     return datetime.fromisoformat(text).timestamp()
 
 
-def _keep_log(written: Path, log: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        shutil.copyfile(written, log)
-        log.chmod(0o600)
+def _keep_log(written: Path, log: Path, tasks: list[TaskEvent]) -> None:
+    """Write Ansible's output and, below it, the timeline."""
+    try:
+        said = written.read_text(errors="replace")
+    except FileNotFoundError:
+        said = ""
+    lines = [
+        f"{one.started:7.2f} s {one.seconds:+7.2f} s  {one.status:<11} {one.host:<14} {one.task}"
+        for one in sorted(tasks, key=lambda one: one.started) if one.status != "skipped"
+    ]
+    timeline = ["", "TIMELINE", *lines, ""] if lines else []
+    write_private(log, said + "\n".join(timeline))
 
 
 # --- the end of a run: nothing of it is left --------------------------------------------------

@@ -1,22 +1,32 @@
-"""The Pulumi CLI as a process: started with nothing inherited, ended gently, never abandoned."""
+"""The Pulumi CLI as a process: what it finds around it, and how it is started and ended."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import shutil
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from importlib import metadata
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import IO, Any, Final
 
 from pulumi.automation import CommandResult, PulumiCommand
 from pulumi.automation.errors import create_command_error
 from semver import VersionInfo
 
-from l4lab.errors import StackError
+from l4lab.errors import LockedError, StackError
+from l4lab.state import Access, Paths
+
+PROJECT: Final = "l4lab"
+PROVIDER: Final = Path(__file__).resolve().parents[1] / "provider"
+_PLUGIN: Final = "pulumi-resource-kubernetes"
+_PASSPHRASE: Final = "pulumi-passphrase"  # noqa: S105  the name of a secret, not a secret
 
 OnLine = Callable[[str], Any]
 
@@ -32,8 +42,6 @@ class Cli(PulumiCommand):
         if not path.is_file():
             raise StackError("there is no Pulumi CLI", f"{path} does not exist", "l4lab bundle")
         self.command = str(path)
-        from importlib import metadata  # noqa: PLC0415
-
         # The bundle pins the CLI to the version of the SDK.
         self.version = VersionInfo.parse(metadata.version("pulumi"))
 
@@ -127,3 +135,68 @@ def is_running(pid: int) -> bool:
     except OSError:
         return False
     return name == "pulumi" and state != "Z"
+
+
+def environment(access: Access, home: Path) -> dict[str, str]:
+    """The variables the CLI and the provider get besides ours."""
+    access.paths.secret(_PASSPHRASE)
+    folders = [str(access.pulumi.parent), str(Path(sys.executable).parent)]
+    official = _official_plugin()
+    if official is None:
+        folders.insert(0, str(PROVIDER))
+    elif official.is_dir() and not (home / "plugins").exists():
+        (home / "plugins").symlink_to(official.parent)
+    no_proxy = [os.environ.get("NO_PROXY", ""), "127.0.0.1", str(access.topology.networks.nodes)]
+    return {
+        "PATH": os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)]),
+        "KUBECONFIG": str(access.paths.kubeconfig),
+        "NO_PROXY": ",".join(filter(None, no_proxy)),
+        "PULUMI_BACKEND_URL": access.paths.pulumi.as_uri(),
+        "PULUMI_CONFIG_PASSPHRASE_FILE": str(access.paths.root / "secrets" / _PASSPHRASE),
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
+    }
+
+
+def _official_plugin() -> Path | None:
+    """The official Kubernetes plugin: on PATH, or in the user's plugin folder; None if absent."""
+    on_path = shutil.which(_PLUGIN)
+    if on_path and Path(on_path).resolve().parent != PROVIDER:
+        return Path(on_path)
+    home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    version = metadata.version("pulumi-kubernetes")
+    installed = home / "plugins" / f"resource-kubernetes-v{version}"
+    return installed if (installed / _PLUGIN).is_file() else None
+
+
+def checkpoint(paths: Paths, stack: str) -> Path:
+    """The file that holds a stack's state."""
+    return paths.pulumi / ".pulumi" / "stacks" / PROJECT / f"{stack}.json"
+
+
+def free_stale_lock(access: Access, stack: str) -> None:
+    """Remove the stack's Pulumi lock if the process that took it is dead.
+
+    Raises:
+        LockedError: It lives.
+    """
+    folder = access.paths.pulumi / ".pulumi" / "locks" / "organization" / PROJECT / stack
+    for path in folder.glob("*.json"):
+        try:
+            holder = json.loads(path.read_text())
+        except (OSError, ValueError):
+            holder = {}  # gone meanwhile, or cut off while it was written
+        pid = int(holder.get("pid", 0))
+        if holder.get("hostname", os.uname().nodename) != os.uname().nodename:
+            who = f"process {pid} on host {holder['hostname']}"
+        elif pid and is_running(pid):
+            who = f"process {pid} (pulumi)"
+        else:
+            path.unlink(missing_ok=True)
+            continue
+        raise LockedError(
+            f"the stack of lab {stack} is in use",
+            f"held by {who}",
+            f"wait for it to end, or: kill -INT {pid}",
+        )

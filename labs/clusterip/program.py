@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pulumi
 from l4lab.components.web import BackedService, ClientPod
+from pulumi_kubernetes.core.v1 import ServicePortArgs
 
 from labs.clusterip import facts
 
@@ -19,13 +20,13 @@ def program() -> None:
         image=facts.IMAGE,
         container=facts.CONTAINER,
         container_port=facts.CONTAINER_PORT,
-        port={
-            "name": facts.PORT_NAME,
-            "port": facts.PORT,
-            "target_port": facts.TARGET_PORT,
-            "protocol": facts.PROTOCOL,
-            "app_protocol": facts.APP_PROTOCOL,
-        },
+        port=ServicePortArgs(
+            name=facts.PORT_NAME,
+            port=facts.PORT,
+            target_port=facts.TARGET_PORT,
+            protocol=facts.PROTOCOL,
+            app_protocol=facts.APP_PROTOCOL,
+        ),
     )
     ClientPod(facts.CLIENT, namespace=facts.NAMESPACE, image=facts.CLIENT_IMAGE)
     pulumi.export("clusterIP", web.service.spec.cluster_ip)

@@ -7,18 +7,22 @@ costs it a third of a second. It is written without ``ansible.module_utils``: se
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
+import re
 import ssl
 import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 DOCUMENTATION = r"""
 module: l4lab_ready
 short_description: Wait until nodes and workloads of the cluster are ready
 description:
-  - Runs on the control plane machine, with the API server's own client certificate.
+  - Runs on the control plane machine, with the administrator's client certificate.
 options:
   address:
     description: The API server's address.
@@ -56,7 +60,8 @@ ready_after:
   type: dict
 """
 
-PKI = "/etc/kubernetes/pki"
+AUTHORITY = "/etc/kubernetes/pki/ca.crt"
+ADMINISTRATOR = Path("/etc/kubernetes/admin.conf")
 PORT = 6443
 EVERY = 0.5  # seconds
 
@@ -65,10 +70,12 @@ class Api:
     """The API server, over one kept connection."""
 
     def __init__(self, address: str) -> None:
-        context = ssl.create_default_context(cafile=f"{PKI}/ca.crt")
-        context.load_cert_chain(
-            f"{PKI}/apiserver-kubelet-client.crt", f"{PKI}/apiserver-kubelet-client.key"
-        )
+        context = ssl.create_default_context(cafile=AUTHORITY)
+        # ssl reads certificates from files only; this one is private and gone at once.
+        with tempfile.NamedTemporaryFile(dir="/run") as file:
+            file.write(client_certificate(ADMINISTRATOR.read_text()))
+            file.flush()
+            context.load_cert_chain(file.name)
         self.connection = http.client.HTTPSConnection(address, PORT, timeout=10, context=context)
 
     def get(self, path: str) -> dict[str, Any]:
@@ -84,6 +91,12 @@ class Api:
             raise OSError(f"GET {path}: HTTP {answer.status}")
         loaded: dict[str, Any] = json.loads(body)
         return loaded
+
+
+def client_certificate(kubeconfig: str) -> bytes:
+    """Certificate and key of a kubeconfig, one after the other, as PEM."""
+    found = dict(re.findall(r"client-(certificate|key)-data: (\S+)", kubeconfig))
+    return b"".join(base64.b64decode(found[part]) for part in ("certificate", "key"))
 
 
 def node_problems(nodes: dict[str, Any], wanted: list[str]) -> dict[str, str]:
@@ -157,7 +170,7 @@ def main(arguments: dict[str, Any]) -> int:
     """Answer Ansible on standard output."""
     try:
         result = wait(arguments)
-    except (OSError, ssl.SSLError) as failed:
+    except (OSError, KeyError, ssl.SSLError) as failed:
         result = {"failed": True, "changed": False, "msg": f"no client certificate: {failed}"}
     sys.stdout.write(json.dumps(result))
     return 1 if result.get("failed") else 0

@@ -8,69 +8,8 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from l4lab.checks.model import Vantage, Where
-from l4lab.checks.reach import LiveReach
-from l4lab.command import run
-from l4lab.state import Access
-from l4lab.topology import Role
-
 from labs.clusterip import facts
-
-
-class Hands:
-    """Changes a cluster, by kubectl and on its machines."""
-
-    def __init__(self, access: Access):
-        self.access = access
-        self.topology = access.topology
-        self.reach = LiveReach(access, namespace=facts.NAMESPACE)
-        self.kept = {}
-        """What a break has to remember for its undoing."""
-
-    @property
-    def far(self) -> str:
-        """A node on which none of the pods is: the control plane takes no pods."""
-        return self.topology.control_plane.name
-
-    @property
-    def worker(self) -> str:
-        return self.topology.with_role(Role.WORKER)[0].name
-
-    @property
-    def database(self) -> str:
-        return self.topology.with_role(Role.MARIADB)[0].name
-
-    def kubectl(self, *words, stdin=None):
-        argv = [self.access.kubectl, f"--kubeconfig={self.access.paths.kubeconfig}", *words]
-        return run(argv, timeout=120, input=stdin).stdout
-
-    def on(self, machine, *argv):
-        result = self.reach.run(Vantage(Where.NODE, machine), argv, timeout=60)
-        assert result.succeeded, f"{machine}: {' '.join(argv)}: {result.last_line}"
-        return result.stdout
-
-    def patch(self, path, value):
-        change = json.dumps([{"op": "replace", "path": path, "value": value}])
-        self.kubectl("patch", "service", facts.SERVICE, "--type=json", "-p", change)
-
-    def json(self, *words):
-        return json.loads(self.kubectl("get", *words, "-o", "json"))
-
-    @property
-    def service(self) -> str:
-        address = self.json("service", facts.SERVICE)["spec"]["clusterIP"]
-        return f"{address}:{facts.PORT}"
-
-    def pod_address(self) -> str:
-        selector = ",".join(f"{key}={value}" for key, value in facts.LABELS.items())
-        return self.json("pods", "-l", selector)["items"][0]["status"]["podIP"]
-
-    def freeze_proxy(self, node):
-        """Without kube-proxy, what is changed in the node's kernel stays changed."""
-        self.on(node, "sh", "-c", "kill -STOP $(pidof kube-proxy)")
-
-    def thaw_proxy(self, node):
-        self.on(node, "sh", "-c", "kill -CONT $(pidof kube-proxy)")
+from tests.cluster.hands import Hands
 
 
 @dataclass(frozen=True, kw_only=True)

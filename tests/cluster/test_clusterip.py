@@ -7,7 +7,8 @@ from l4lab import stack
 from l4lab.checks import Check, Exercise, State, declared, run_lab
 from l4lab.lab import get_lab
 
-from tests.cluster.faults import BREAKS, Hands
+from tests.cluster.faults import BREAKS
+from tests.cluster.hands import Hands
 
 PROJECT = Path(__file__).parents[2]
 LAB = get_lab(PROJECT, "clusterip")

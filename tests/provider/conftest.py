@@ -1,6 +1,7 @@
 import secrets
 
 import pytest
+
 from tests.provider.engine import Engine
 from tests.provider.server import FakeKubelet, Server, binaries
 

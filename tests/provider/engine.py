@@ -7,19 +7,18 @@ from pathlib import Path
 
 import grpc
 from google.protobuf import empty_pb2
+from provider.l4lab_provider import values
 from pulumi.runtime import proto
 from pulumi.runtime.proto import provider_pb2_grpc, status_pb2
-
-from provider.l4lab_provider import values
 
 EXECUTABLE = Path(__file__).parents[2] / "infra" / "provider" / "pulumi-resource-kubernetes"
 
 
-class CheckFailed(Exception):
+class CheckFailedError(Exception):
     pass
 
 
-class InitFailed(Exception):
+class InitFailedError(Exception):
     """The object is there, but did not become what it should: what the state then holds."""
 
     def __init__(self, detail):
@@ -87,7 +86,7 @@ class Engine:
                     status = status_pb2.Status.FromString(value)
                     detail = proto.ErrorResourceInitFailed()
                     status.details[0].Unpack(detail)
-                    raise InitFailed(detail) from None
+                    raise InitFailedError(detail) from None
             raise ProviderError(failed.details()) from None
 
     def configure(self, **config):
@@ -109,7 +108,7 @@ class Engine:
             ),
         )
         if answer.failures:
-            raise CheckFailed(
+            raise CheckFailedError(
                 "; ".join(f"{one.property}: {one.reason}" for one in answer.failures)
             )
         return values.decode(answer.inputs)
@@ -175,9 +174,7 @@ class Engine:
             ),
         )
         outputs, hidden = values.decode(answer.properties)
-        return Resource(
-            old.token, old.name, old.id, plan.inputs, outputs, plan.secrets, hidden
-        )
+        return Resource(old.token, old.name, old.id, plan.inputs, outputs, plan.secrets, hidden)
 
     def refresh(self, old):
         """Read a resource again; None if it is gone."""
@@ -191,7 +188,7 @@ class Engine:
         )
         try:
             return self._read(old.token, old.name, self.ask("Read", request))
-        except InitFailed as failed:  # the engine keeps both: what was read, and the trouble
+        except InitFailedError as failed:  # the engine keeps both: what was read, and the trouble
             return replace(old, inputs=failed.inputs, outputs=failed.outputs, trouble=str(failed))
 
     def read(self, token, name, identity):

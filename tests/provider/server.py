@@ -153,7 +153,7 @@ class Server:
         context = ssl.create_default_context(
             cafile=self.certificate if self.certificate.exists() else None
         )
-        request = urllib.request.Request(
+        request = urllib.request.Request(  # noqa: S310  our own https address
             self.url + path,
             method=method,
             data=None if body is None else json.dumps(body).encode(),

@@ -4,10 +4,10 @@ import threading
 import time
 
 import pytest
-from tests.provider.engine import CheckFailed, Engine, InitFailed, ProviderError
-from tests.provider.test_kinds import CORE, DEPLOYMENT, META, deployment, service
-
 from provider.l4lab_provider.values import UNKNOWN
+
+from tests.provider.engine import CheckFailedError, Engine, InitFailedError, ProviderError
+from tests.provider.test_kinds import CORE, DEPLOYMENT, META, deployment, service
 
 pytestmark = pytest.mark.server
 
@@ -44,7 +44,7 @@ def skip_await(wanted):
 def test_the_server_refuses_in_its_own_words_before_anything_is_made(
     engine, server, token, wanted, words
 ):
-    with pytest.raises(CheckFailed, match=words):
+    with pytest.raises(CheckFailedError, match=words):
         engine.create(token, "it", wanted)
     for plural in ("services", "configmaps"):
         found = server.get(f"/api/v1/namespaces/{engine.namespace}/{plural}/it")
@@ -53,7 +53,7 @@ def test_the_server_refuses_in_its_own_words_before_anything_is_made(
 
 def test_a_change_the_server_refuses_for_itself_is_no_replacement(engine):
     made = engine.create(SERVICE, "it", service(clusterIP="10.10.7.9"))
-    with pytest.raises(ProviderError, match="may not change|not in the valid range"):
+    with pytest.raises(ProviderError, match=r"may not change|not in the valid range"):
         engine.plan(made, service(clusterIP="10.99.0.1"))
     with pytest.raises(ProviderError, match="Duplicate value"):
         engine.plan(
@@ -187,10 +187,8 @@ def test_a_secret_value_stays_secret_in_any_kind(engine):
 
 def test_a_refusal_does_not_tell_a_secret(engine):
     wanted = {"metadata": {"name": "it", "labels": {"x": "Not A Label hunter-two!"}}}
-    with pytest.raises(CheckFailed, match=r"\[secret\]") as caught:
-        engine.check(
-            CONFIG_MAP, "it", engine.placed(wanted), secrets=[("metadata", "labels", "x")]
-        )
+    with pytest.raises(CheckFailedError, match=r"\[secret\]") as caught:
+        engine.check(CONFIG_MAP, "it", engine.placed(wanted), secrets=[("metadata", "labels", "x")])
     assert "hunter-two" not in str(caught.value)
 
 
@@ -285,7 +283,7 @@ def test_a_service_without_endpoints_of_its_own_is_ready_at_once(engine, spec):
 
 
 def test_a_service_that_selects_nothing_says_so_and_is_kept(engine):
-    with pytest.raises(InitFailed, match="no pod has the labels it selects") as failed:
+    with pytest.raises(InitFailedError, match="no pod has the labels it selects") as failed:
         engine.create(SERVICE, "it", service(selector={"run": "no"}), timeout=1)
     assert failed.value.id == f"{engine.namespace}/it"
     assert failed.value.outputs["metadata"]["uid"]
@@ -294,7 +292,7 @@ def test_a_service_that_selects_nothing_says_so_and_is_kept(engine):
 def test_a_load_balancer_without_an_address_says_so(engine):
     engine.create(POD, "pod", pod())
     wanted = service(type="LoadBalancer", selector={"run": "it"})
-    with pytest.raises(InitFailed, match="load balancer an address"):
+    with pytest.raises(InitFailedError, match="load balancer an address"):
         engine.create(SERVICE, "it", wanted, timeout=3)
 
 
@@ -307,7 +305,7 @@ def test_a_load_balancer_without_an_address_says_so(engine):
     ],
 )
 def test_the_wait_ends_early_where_it_is_hopeless(engine, token, wanted, words):
-    with pytest.raises(InitFailed, match=words) as failed:
+    with pytest.raises(InitFailedError, match=words) as failed:
         engine.create(token, "it", wanted, timeout=600)  # pytest's own limit would fail it
     assert failed.value.id == f"{engine.namespace}/it"
     assert "not ready within" not in str(failed.value)
@@ -316,12 +314,19 @@ def test_the_wait_ends_early_where_it_is_hopeless(engine, token, wanted, words):
 def test_a_quota_that_forbids_the_pods_is_named(engine):
     quota = {"metadata": META, "spec": {"hard": {"pods": "0"}}}
     engine.create(CORE + "ResourceQuota", "quota", quota)
-    with pytest.raises(InitFailed, match="FailedCreate: .*exceeded quota"):
+    with pytest.raises(InitFailedError, match=r"FailedCreate: .*exceeded quota"):
         engine.create(DEPLOYMENT, "it", deployment(), timeout=600)
 
 
+def test_a_service_whose_pods_are_all_hopeless_does_not_wait_either(engine):
+    engine.create(POD, "pod", skip_await(pod(image="bad")))
+    with pytest.raises(InitFailedError, match="ImagePullBackOff") as failed:
+        engine.create(SERVICE, "it", service(selector={"run": "it"}), timeout=600)
+    assert "not ready within" not in str(failed.value)
+
+
 def test_a_bad_image_is_mended_by_the_next_update(engine):
-    with pytest.raises(InitFailed) as failed:
+    with pytest.raises(InitFailedError) as failed:
         engine.create(DEPLOYMENT, "it", deployment(image="bad"), timeout=600)
     made = engine.read(DEPLOYMENT, "it", failed.value.id)
     made.inputs = failed.value.inputs
@@ -334,7 +339,7 @@ def test_annotations_rule_the_wait(engine):
     engine.delete(made)
     wanted = service(selector={"run": "no"})
     wanted["metadata"] = {**META, "annotations": {"pulumi.com/timeoutSeconds": "1"}}
-    with pytest.raises(InitFailed, match="not ready within 1 s"):
+    with pytest.raises(InitFailedError, match="not ready within 1 s"):
         engine.create(SERVICE, "it", wanted)
 
 
@@ -353,7 +358,7 @@ def test_a_deleted_object_ends_the_wait(engine, server):
     def create():
         try:
             engine.create(SERVICE, "it", service(selector={"run": "no"}), timeout=100)
-        except InitFailed as failed:
+        except InitFailedError as failed:
             failures.append(str(failed))
 
     waiting = threading.Thread(target=create)
@@ -375,7 +380,7 @@ def test_cancel_ends_the_wait_and_keeps_what_was_made(server, kubelet, namespace
         def create():
             try:
                 engine.create(SERVICE, "it", service(selector={"run": "no"}), timeout=500)
-            except InitFailed as failed:
+            except InitFailedError as failed:
                 failures.append(failed)
 
         waiting = threading.Thread(target=create)

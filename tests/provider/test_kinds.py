@@ -55,9 +55,7 @@ def endpoint_slice(*addresses, kind="IPv4"):
 def endpoints(address):
     return {
         "metadata": META,
-        "subsets": [
-            {"addresses": [{"ip": address}], "ports": [{"name": "mysql", "port": 3306}]}
-        ],
+        "subsets": [{"addresses": [{"ip": address}], "ports": [{"name": "mysql", "port": 3306}]}],
     }
 
 
@@ -334,10 +332,9 @@ DRIFTS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("token", "first", "path", "drift", "change"), DRIFTS.values(), ids=DRIFTS
-)
-def test_drift_is_seen_and_mended(engine, server, token, first, path, drift, change):
+@pytest.mark.parametrize("case", DRIFTS.values(), ids=DRIFTS)
+def test_drift_is_seen_and_mended(engine, server, case):
+    token, first, path, drift, change = case
     made = engine.create(token, "it", first)
     server.patch(path.format(engine.namespace), drift)
     seen = engine.refresh(made)

@@ -87,7 +87,9 @@ def test_counts_and_times_each_task_on_each_host(project: Path, paths: Paths) ->
     assert all(0 <= task.started <= result.seconds for task in result.tasks)
     assert sum(result.busy_seconds().values()) > 0
     assert {event.status for event in seen} >= {"start", "ok", "changed", "skipped"}
-    assert "Change something" in result.log.read_text()
+    said, timeline = result.log.read_text().split("TIMELINE\n")
+    assert "TASK [Change something]" in said
+    assert len(timeline.splitlines()) == 5
     assert stat.S_IMODE(result.log.stat().st_mode) == 0o600
     assert left_over(paths) == []
 

@@ -20,6 +20,7 @@ from l4lab.bundle.part import Build, Part
 from l4lab.command import run
 
 _SEARCH_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_SEARCHED = ("usr/sbin", "usr/bin", "sbin", "bin")
 _FILES = TOOLS / "images"
 
 # Packages of the images that need more than one program. busybox gives them a shell.
@@ -63,7 +64,7 @@ def images_part(programs: Sequence[Part]) -> Part:
     files = {str(path.relative_to(_FILES)): path.read_text() for path in _files()}
     return Part(
         name="images",
-        inputs=f"{image_references()}\n{_RECIPES}\n{_ROOTS}\n{files}\n{catalog()['debian']['suite']}\n1",
+        inputs=f"{image_references()}\n{_RECIPES}\n{_ROOTS}\n{files}\n{catalog()['debian']['suite']}\n2",
         needs=tuple(programs),
         packages=("catatonit", "debian-archive-keyring", "mmdebstrap", "umoci"),
         build=_build,
@@ -147,10 +148,9 @@ def _make_root(name: str, folder: Path, build: Build) -> None:
             shutil.copytree(source, folder, dirs_exist_ok=True)
     (folder / "tmp").mkdir(exist_ok=True)
     (folder / "tmp").chmod(0o1777)
-    for applet in ("sh",) if name != "busybox" else _applets(folder):
-        link = folder / "bin" / applet
-        if not link.exists():
-            link.symlink_to("busybox")
+    for applet in _applets(folder):
+        if not any((folder / place / applet).exists() for place in _SEARCHED):
+            (folder / "bin" / applet).symlink_to("busybox")
     if name == "network":
         # Debian's alternatives would make these; the nft form is the one Calico is told to use.
         for family in ("iptables", "ip6tables"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -150,7 +151,10 @@ class LabReport:
         root = ET.Element("testsuites")
         root.append(suite)
         ET.indent(root)
-        return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+        text = ET.tostring(root, encoding="unicode")
+        # What commands print may hold bytes that XML has no way to write.
+        text = re.sub(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "?", text)
+        return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
 
     def render(self, color: bool) -> str:
         """The report as text: one line a check and vantage, failures explained, the sum."""

@@ -130,6 +130,7 @@ class Runner:
         topology: Topology,
         clock: Clock,
         patience: float = 1.0,
+        shared_seconds: float = _SHARED_SECONDS,
         on_result: Report | None = None,
     ) -> None:
         self._lab = lab
@@ -139,7 +140,7 @@ class Runner:
         self._patience = patience
         self._told = on_result
         self._telling = threading.Lock()
-        self._shared = SharedReads(reach, max_age=_SHARED_SECONDS)
+        self._shared = SharedReads(reach, max_age=shared_seconds)
         self._started = clock.now()
         self._factor = 1.0
 
@@ -245,7 +246,7 @@ class Runner:
         stage = Stage(
             budget=step.budget * self._patience,
             reach=self._reach,
-            shared=SharedReads(self._reach, max_age=0.0),
+            shared=self._shared,
             vantage=API,
             topology=self._topology,
             namespace=self._lab.facts.NAMESPACE,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import pulumi
-from pulumi_kubernetes.apps.v1 import Deployment
-from pulumi_kubernetes.core.v1 import Pod, Service
+from pulumi_kubernetes import apps, core
+from pulumi_kubernetes import meta as metadata
 
 # Pods of a lab hold nothing: they need no time to say goodbye.
 GRACE_SECONDS: Final = 1
@@ -23,8 +23,8 @@ class BackedService(pulumi.ComponentResource):
         service: The Service; its ``spec.cluster_ip`` is the cluster address.
     """
 
-    deployment: Deployment
-    service: Service
+    deployment: apps.v1.Deployment
+    service: core.v1.Service
 
     def __init__(
         self,
@@ -37,57 +37,61 @@ class BackedService(pulumi.ComponentResource):
         image: str,
         container: str,
         container_port: int,
-        port: Mapping[str, Any],
+        port: core.v1.ServicePortArgs,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("l4lab:labs:BackedService", name, None, opts)
         own = pulumi.ResourceOptions(parent=self, custom_timeouts=_SOON)
-        selector = {"match_labels": labels}
-        self.deployment = Deployment(
+        selector = metadata.v1.LabelSelectorArgs(match_labels=labels)
+        # On different nodes, so that some requests must cross between two of them.
+        spread = core.v1.TopologySpreadConstraintArgs(
+            max_skew=1,
+            topology_key="kubernetes.io/hostname",
+            when_unsatisfiable="ScheduleAnyway",
+            label_selector=selector,
+        )
+        web = core.v1.ContainerArgs(
+            name=container,
+            image=image,
+            image_pull_policy="IfNotPresent",
+            ports=[core.v1.ContainerPortArgs(container_port=container_port)],
+        )
+        self.deployment = apps.v1.Deployment(
             deployment,
-            metadata={"name": deployment, "namespace": namespace, "labels": labels},
-            spec={
-                "replicas": replicas,
-                "selector": selector,
-                "template": {
-                    "metadata": {"labels": labels},
-                    "spec": {
-                        # On different nodes, so that some requests must cross between two of them.
-                        "topology_spread_constraints": [
-                            {
-                                "max_skew": 1,
-                                "topology_key": "kubernetes.io/hostname",
-                                "when_unsatisfiable": "ScheduleAnyway",
-                                "label_selector": selector,
-                            }
-                        ],
-                        "termination_grace_period_seconds": GRACE_SECONDS,
-                        "containers": [
-                            {
-                                "name": container,
-                                "image": image,
-                                "image_pull_policy": "IfNotPresent",
-                                "ports": [{"container_port": container_port}],
-                            }
-                        ],
-                    },
-                },
-            },
+            metadata=metadata.v1.ObjectMetaArgs(
+                name=deployment, namespace=namespace, labels=labels
+            ),
+            spec=apps.v1.DeploymentSpecArgs(
+                replicas=replicas,
+                selector=selector,
+                template=core.v1.PodTemplateSpecArgs(
+                    metadata=metadata.v1.ObjectMetaArgs(labels=labels),
+                    spec=core.v1.PodSpecArgs(
+                        containers=[web],
+                        topology_spread_constraints=[spread],
+                        termination_grace_period_seconds=GRACE_SECONDS,
+                    ),
+                ),
+            ),
             opts=own,
         )
-        self.service = Service(
+        self.service = core.v1.Service(
             name,
-            metadata={"name": name, "namespace": namespace, "labels": labels},
-            spec={"type": "ClusterIP", "selector": labels, "ports": [port]},
+            metadata=metadata.v1.ObjectMetaArgs(name=name, namespace=namespace, labels=labels),
+            spec=core.v1.ServiceSpecArgs(type="ClusterIP", selector=labels, ports=[port]),
             opts=own,
         )
         self.register_outputs({"clusterIP": self.service.spec.cluster_ip})
 
 
 class ClientPod(pulumi.ComponentResource):
-    """A pod that does nothing but run, to ask from inside the cluster."""
+    """A pod that does nothing but run, to ask from inside the cluster.
 
-    pod: Pod
+    Attributes:
+        pod: The pod.
+    """
+
+    pod: core.v1.Pod
 
     def __init__(
         self,
@@ -98,20 +102,20 @@ class ClientPod(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("l4lab:labs:ClientPod", name, None, opts)
-        self.pod = Pod(
+        client = core.v1.ContainerArgs(
+            name=name,
+            image=image,
+            image_pull_policy="IfNotPresent",
+            command=["sleep", "infinity"],
+        )
+        self.pod = core.v1.Pod(
             name,
-            metadata={"name": name, "namespace": namespace, "labels": {"run": name}},
-            spec={
-                "termination_grace_period_seconds": GRACE_SECONDS,
-                "containers": [
-                    {
-                        "name": name,
-                        "image": image,
-                        "image_pull_policy": "IfNotPresent",
-                        "command": ["sleep", "infinity"],
-                    }
-                ],
-            },
+            metadata=metadata.v1.ObjectMetaArgs(
+                name=name, namespace=namespace, labels={"run": name}
+            ),
+            spec=core.v1.PodSpecArgs(
+                containers=[client], termination_grace_period_seconds=GRACE_SECONDS
+            ),
             opts=pulumi.ResourceOptions(parent=self, custom_timeouts=_SOON),
         )
         self.register_outputs({})

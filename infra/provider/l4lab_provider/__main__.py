@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc  # type: ignore[import-untyped]  # ships no types
@@ -20,8 +20,11 @@ _WORKERS = 64  # each waiting resource holds one
 
 def main() -> int:
     """Serve until the engine ends us, or has died."""
-    # Ctrl-C goes to the whole process group; the engine tells us itself, by Cancel.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The engine has us in a process group of our own, so this is no Ctrl-C but its word that all is
+    # done; it waits five seconds for whoever does not go.
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
     engine = sys.argv[1] if len(sys.argv) > 1 else None
     parent = os.getppid()
     server = grpc.server(
@@ -38,10 +41,12 @@ def main() -> int:
     server.start()
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
-    while os.getppid() == parent:
-        time.sleep(1)
+    while os.getppid() == parent and not ended.wait(1):
+        pass
     server.stop(None)
     return 0
 
 
-sys.exit(main())
+status = main()
+sys.stdout.flush()
+os._exit(status)  # a request that still waits for a cluster must not keep us

@@ -21,7 +21,7 @@ INVALID: Final = 422
 Object = dict[str, Any]
 
 
-class Unreachable(Exception):
+class UnreachableError(Exception):
     """No API server can be asked: no kubeconfig, nobody at the address, or a broken TLS link."""
 
 
@@ -34,7 +34,7 @@ class ApiError(Exception):
         self.causes: list[dict[str, str]] = (body.get("details") or {}).get("causes") or []
 
 
-class UnknownKind(ApiError):
+class UnknownKindError(ApiError):
     """The API server serves no such kind (its definition may come later)."""
 
 
@@ -61,7 +61,7 @@ class Api:
     """A connection to one cluster, made at first use and shared by all threads.
 
     Attributes:
-        kubeconfig: A path, several joined by ``:``, or the file's content; the usual places if None.
+        kubeconfig: A path, several joined by ``:``, or a file's content; the usual place if None.
         context: A context of the kubeconfig other than the current one.
     """
 
@@ -87,9 +87,10 @@ class Api:
     def _load(self) -> Any:  # noqa: ANN401  the client ships no types
         # A third of a second to import: only once the engine already has our port.
         import yaml  # noqa: PLC0415
-        from kubernetes import config  # noqa: PLC0415
+        from kubernetes import config as kubernetes_config  # noqa: PLC0415
         from kubernetes.config.config_exception import ConfigException  # noqa: PLC0415
 
+        config: Any = kubernetes_config  # only partly typed
         given = self.kubeconfig
         if given and "\n" not in given and not given.lstrip().startswith("{"):
             source: dict[str, Any] = {"config_file": given}
@@ -111,7 +112,7 @@ class Api:
                 )
         except (ConfigException, OSError, KeyError, TypeError, yaml.YAMLError) as failed:
             where = source.get("config_file", "the one in the provider's configuration")
-            raise Unreachable(f"no usable kubeconfig ({where}): {failed}") from failed
+            raise UnreachableError(f"no usable kubeconfig ({where}): {failed}") from failed
         self._namespace = chosen["context"].get("namespace") or "default"
         return client
 
@@ -128,7 +129,7 @@ class Api:
 
         Raises:
             ApiError: The API server refused.
-            Unreachable: Nobody answered.
+            UnreachableError: Nobody answered.
         """
         from urllib3.exceptions import HTTPError, MaxRetryError  # noqa: PLC0415
         from urllib3.util import Timeout  # noqa: PLC0415
@@ -151,7 +152,7 @@ class Api:
             )
         except (HTTPError, OSError) as failed:
             why = failed.reason if isinstance(failed, MaxRetryError) else failed
-            raise Unreachable(f"cannot reach the Kubernetes API at {host}: {why}") from failed
+            raise UnreachableError(f"cannot reach the Kubernetes API at {host}: {why}") from failed
         try:
             parsed = json.loads(answer.data or b"{}")
         except ValueError:
@@ -164,7 +165,7 @@ class Api:
         """Where objects of a kind are served, asked once per API version.
 
         Raises:
-            UnknownKind: The API server knows no such kind.
+            UnknownKindError: The API server knows no such kind.
         """
         known = self._kinds.get(api_version, {})
         if name not in known:  # ask again: a definition may have come since
@@ -182,7 +183,7 @@ class Api:
             }
             self._kinds[api_version] = known
         if name not in known:
-            raise UnknownKind(
+            raise UnknownKindError(
                 NOT_FOUND, {"message": f"the API server serves no kind {api_version} {name}"}
             )
         return known[name]

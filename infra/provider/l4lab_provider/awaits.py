@@ -8,15 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .api import Api, ApiError, Unreachable
+from .api import Api, ApiError, UnreachableError
 from .objects import SKIP_AWAIT, TIMEOUT, Object, Type, annotation, id_of, name_of, namespace_of
 
 DEFAULT_SECONDS: Final = 600.0
 EVERY: Final = 0.25
 LOOK_CLOSELY_EVERY: Final = 2.0
-"""Seconds between two looks at the pods behind an object; in between only the object is asked."""
+"""Seconds between two looks at the pods behind an object; in between only it is asked."""
 GRACE: Final = 15.0
-"""Seconds a trouble that may pass by itself (no room yet, a quota, a missing ConfigMap) is borne."""
+"""Seconds a trouble is borne that may pass by itself: no room yet, a quota, a missing ConfigMap."""
 
 _DEPLOYMENT: Final = Type("apps/v1", "Deployment")
 _POD: Final = Type("v1", "Pod")
@@ -42,7 +42,7 @@ class Trouble:
     hopeless: bool | None = False
 
 
-class NotReady(Exception):
+class NotReadyError(Exception):
     """The object is there, but does not do what it is for. ``live`` is the last state seen."""
 
     def __init__(self, text: str, live: Object) -> None:
@@ -89,7 +89,7 @@ def wait_until_ready(
         tell: Called with each new line on what is still missing.
 
     Raises:
-        NotReady: It is hopeless, the time is over, or the wait was cancelled.
+        NotReadyError: It is hopeless, the time is over, or the wait was cancelled.
     """
     kind = api.kind(live["apiVersion"], live["kind"])
     started = time.monotonic()
@@ -100,7 +100,7 @@ def wait_until_ready(
         closely = now >= look_at or now - started >= within
         try:
             found = trouble_of(api, live, closely=closely)
-        except (ApiError, Unreachable) as failed:
+        except (ApiError, UnreachableError) as failed:
             found = Trouble(str(failed))
         if found is None:
             return live
@@ -108,22 +108,25 @@ def wait_until_ready(
             trouble, look_at = found, now + LOOK_CLOSELY_EVERY
             borne_since = (borne_since or now) if trouble.hopeless is None else None
         if trouble.hopeless or (borne_since and now - borne_since >= GRACE):
-            raise NotReady(f"{live['kind']} {id_of(live)}: {trouble.text}", live)
+            raise NotReadyError(f"{live['kind']} {id_of(live)}: {trouble.text}", live)
         if now - started >= within:
-            raise NotReady(
-                f"{live['kind']} {id_of(live)} not ready within {within:.0f} s: {trouble.text}", live
+            raise NotReadyError(
+                f"{live['kind']} {id_of(live)} not ready within {within:.0f} s: {trouble.text}",
+                live,
             )
         if trouble.text != told:
             told = trouble.text
             tell(told)
         if cancelled.wait(EVERY):
-            raise NotReady(f"{live['kind']} {id_of(live)}: wait cancelled: {trouble.text}", live)
+            raise NotReadyError(
+                f"{live['kind']} {id_of(live)}: wait cancelled: {trouble.text}", live
+            )
         try:
             seen = api.get(kind, namespace=namespace_of(live), name=name_of(live))
-        except (ApiError, Unreachable):
+        except (ApiError, UnreachableError):
             continue  # the judge above tells it, if it lasts
         if seen is None:
-            raise NotReady(f"{live['kind']} {id_of(live)} was deleted by someone else", live)
+            raise NotReadyError(f"{live['kind']} {id_of(live)} was deleted by someone else", live)
         live = seen
 
 
@@ -139,7 +142,9 @@ def wait_until_gone(
         if seen is None or seen["metadata"]["uid"] != uid:
             return None
         if time.monotonic() - started >= within or cancelled.is_set():
-            holds = ", ".join(seen["metadata"].get("finalizers") or []) or "its containers still end"
+            holds = (
+                ", ".join(seen["metadata"].get("finalizers") or []) or "its containers still end"
+            )
             stuck = [
                 condition.get("message", "")
                 for condition in (seen.get("status") or {}).get("conditions") or []
@@ -163,11 +168,9 @@ def _deployment(api: Api, live: Object, closely: bool) -> Trouble | None:
         if condition["type"] == "Progressing" and condition["status"] == "False":
             return Trouble(f"{condition.get('reason')}: {condition.get('message')}", hopeless=True)
     pods = _pods_of(api, live) if closely else []
-    troubles = [found for pod in pods if (found := _pod_trouble(pod))]
-    for severe in (True, None):
-        for trouble in troubles:
-            if trouble.hopeless is severe:
-                return trouble
+    worst = _worst(pods)
+    if worst and worst.hopeless is not False:
+        return worst
     for condition in status.get("conditions") or []:
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
             return Trouble(f"{condition.get('reason')}: {condition.get('message')}", hopeless=None)
@@ -207,6 +210,13 @@ def _selector(selector: Object) -> str:
     return ",".join(words)
 
 
+def _worst(pods: list[Object]) -> Trouble | None:
+    """The trouble of the pods that is least likely to pass."""
+    troubles = [found for pod in pods if (found := _pod_trouble(pod))]
+    order = {True: 0, None: 1, False: 2}
+    return min(troubles, key=lambda trouble: order[trouble.hopeless], default=None)
+
+
 def _pod(_api: Api, live: Object, _closely: bool) -> Trouble | None:
     return _pod_trouble(live)
 
@@ -238,7 +248,9 @@ def _pod_trouble(pod: Object) -> Trouble | None:
 
 def _container_trouble(pod: str, status: Object, waiting: Object) -> Trouble | None:
     reason = waiting.get("reason", "")
-    text = f"pod {pod}, container {status['name']}: {reason}: {waiting.get('message', '')}".rstrip(": ")
+    text = f"pod {pod}, container {status['name']}: {reason}: {waiting.get('message', '')}".rstrip(
+        ": "
+    )
     if reason == "CrashLoopBackOff":
         last = (status.get("lastState") or {}).get("terminated") or {}
         if "exitCode" in last:
@@ -254,9 +266,8 @@ def _container_trouble(pod: str, status: Object, waiting: Object) -> Trouble | N
 def _service(api: Api, live: Object, closely: bool) -> Trouble | None:
     spec: Object = live["spec"]
     # Nothing to wait for where the endpoints are not Kubernetes' own business, or are read as DNS.
-    if spec.get("type") == "ExternalName" or not spec.get("selector"):
-        return None
-    if spec.get("clusterIP") == "None":
+    headless = spec.get("clusterIP") == "None"
+    if spec.get("type") == "ExternalName" or headless or not spec.get("selector"):
         return None
     slices = api.find(
         api.kind("discovery.k8s.io/v1", "EndpointSlice"),
@@ -269,21 +280,27 @@ def _service(api: Api, live: Object, closely: bool) -> Trouble | None:
         for endpoint in one.get("endpoints") or []
         if (endpoint.get("conditions") or {}).get("ready") is not False
     ]
-    if not ready and not closely:
-        return Trouble("no endpoint is ready")
     if not ready:
-        chosen = ",".join(f"{key}={value}" for key, value in spec["selector"].items())
-        pods = api.find(api.kind("v1", "Pod"), namespace=namespace_of(live), labels=chosen)
-        return Trouble(
-            f"none of the {len(pods)} pods it selects ({chosen}) is ready"
-            if pods
-            else f"no pod has the labels it selects ({chosen})"
-        )
+        return _no_endpoint(api, live) if closely else Trouble("no endpoint is ready")
     if spec.get("type") == "LoadBalancer" and not (
         ((live.get("status") or {}).get("loadBalancer") or {}).get("ingress")
     ):
         return Trouble("nothing has given the load balancer an address")
     return None
+
+
+def _no_endpoint(api: Api, service: Object) -> Trouble:
+    chosen = ",".join(f"{key}={value}" for key, value in service["spec"]["selector"].items())
+    pods = api.find(api.kind("v1", "Pod"), namespace=namespace_of(service), labels=chosen)
+    if not pods:
+        return Trouble(f"no pod has the labels it selects ({chosen})")
+    troubles = [_pod_trouble(pod) for pod in pods]
+    # One good pod is enough. And none at all is borne for a while: those it has may be the old ones
+    # of a Deployment that is being mended at this moment.
+    if all(trouble and trouble.hopeless is not False for trouble in troubles) and troubles[0]:
+        return Trouble(troubles[0].text, hopeless=None)
+    waiting = next((trouble for trouble in troubles if trouble), None)
+    return Trouble(waiting.text if waiting else f"no endpoint for its {len(pods)} pods yet")
 
 
 _JUDGES: Final[dict[Type, Callable[[Api, Object, bool], Trouble | None]]] = {

@@ -139,7 +139,7 @@ def _only(wanted: Object, paths: Iterable[Path]) -> Object:
     """The object with nothing in it but what lies at ``paths``."""
     kept: Object = {}
     for path in paths:
-        place = kept
+        place: dict[str | int, Any] = kept  # type: ignore[assignment]  # no lists on the way
         for step in path[:-1]:
             place = place.setdefault(step, {})
         place[path[-1]] = _at(wanted, path)
@@ -187,7 +187,10 @@ def named_by(refused: ApiError, changed: dict[Path, Change]) -> set[Path]:
 
 
 def _same_field(one: str, other: str) -> bool:
-    one, other = one.replace("clusterIPs.0", "clusterIP"), other.replace("clusterIPs.0", "clusterIP")
+    one, other = (
+        one.replace("clusterIPs.0", "clusterIP"),
+        other.replace("clusterIPs.0", "clusterIP"),
+    )
     return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
@@ -207,4 +210,3 @@ def _beside(wanted: Object, live: Object) -> Object:
         if isinstance(port, dict) and port.get("nodePort") in ports:
             port.pop("nodePort", None)
     return twin
-

@@ -27,7 +27,7 @@ _SUFFIX_LENGTH: Final = 8
 _LONGEST_NAME: Final = 253
 
 
-class NotAnObject(ValueError):
+class NotAnObjectError(ValueError):
     """A resource type that is no single Kubernetes object."""
 
 
@@ -43,14 +43,16 @@ def type_of(token: str) -> Type:
     """Read a Pulumi type.
 
     Raises:
-        NotAnObject: It stands for a list, a patch, a Helm chart or a YAML file.
+        NotAnObjectError: It stands for a list, a patch, a Helm chart or a YAML file.
     """
     package, module, kind = token.split(":", 2)
     group, _, version = module.rpartition("/")
     if kind.endswith("Patch") or (kind.endswith("List") and kind != "List"):
-        raise NotAnObject(f"{kind} resources are not supported: declare the objects one by one")
+        raise NotAnObjectError(
+            f"{kind} resources are not supported: declare the objects one by one"
+        )
     if package != "kubernetes" or not version.startswith("v") or group in ("helm.sh", "yaml"):
-        raise NotAnObject(
+        raise NotAnObjectError(
             f"{token} is not supported by l4lab's provider: it speaks for single Kubernetes "
             "objects; install the official plugin pulumi-resource-kubernetes for the rest"
         )

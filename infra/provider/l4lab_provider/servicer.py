@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable
 from typing import Any, NoReturn, TypeVar
 
 import grpc  # type: ignore[import-untyped]  # ships no types
-from google.protobuf import empty_pb2
-from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf import empty_pb2  # type: ignore[import-untyped]  # as above
+from google.protobuf.any_pb2 import Any as AnyMessage  # type: ignore[import-untyped]  # as above
 from pulumi.runtime import proto
 from pulumi.runtime.proto import engine_pb2_grpc, provider_pb2_grpc, status_pb2
 
 from . import awaits, diff, objects, values
-from .api import Api, ApiError, Kind, Unreachable, UnknownKind
+from .api import Api, ApiError, Kind, UnknownKindError, UnreachableError
 from .objects import Object, Type
 
 # The generated messages name modules that exist only for the generator.
@@ -23,7 +23,7 @@ Context = Any
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A request that cannot be fulfilled; the text is for the user."""
 
 
@@ -34,9 +34,14 @@ def _told(method: Method) -> Method:
     def answer(self: Provider, request: Request, context: Context) -> Any:  # noqa: ANN401
         try:
             return method(self, request, context)
-        except Unreachable as failed:
+        except UnreachableError as failed:
             context.abort(grpc.StatusCode.UNAVAILABLE, str(failed))
-        except (Refused, ApiError, values.Unsupported, objects.NotAnObject) as failed:
+        except (
+            RefusedError,
+            ApiError,
+            values.UnsupportedError,
+            objects.NotAnObjectError,
+        ) as failed:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(failed))
 
     return answer  # type: ignore[return-value]  # same signature, only told otherwise
@@ -51,9 +56,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         self._namespace: str | None = None
         self._cancelled = threading.Event()
         self._replaced: set[str] = set()
-        self._engine = (
-            engine_pb2_grpc.EngineStub(grpc.insecure_channel(engine)) if engine else None
-        )
+        self._engine = engine_pb2_grpc.EngineStub(grpc.insecure_channel(engine)) if engine else None
 
     # -- the provider itself
 
@@ -62,7 +65,9 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     @_told
     def GetSchema(self, _request: Request, _context: Context) -> Any:  # noqa: ANN401, D102, N802
-        raise Refused("l4lab's Kubernetes provider has no schema: use the pulumi_kubernetes package")
+        raise RefusedError(
+            "l4lab's Kubernetes provider has no schema: use the pulumi_kubernetes package"
+        )
 
     def CheckConfig(self, request: Request, _context: Context) -> Any:  # noqa: ANN401, D102, N802
         return proto.CheckResponse(inputs=request.news)
@@ -82,7 +87,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def Configure(self, request: Request, _context: Context) -> Any:  # noqa: ANN401, D102, N802
         given, _ = values.decode(request.args)
         if given.get("renderYamlToDirectory"):
-            raise Refused("l4lab's Kubernetes provider does not render YAML to a directory")
+            raise RefusedError("l4lab's Kubernetes provider does not render YAML to a directory")
         self._namespace = given.get("namespace")
         # A kubeconfig that this update makes: until then nothing can be asked.
         self._api = (
@@ -98,7 +103,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     @_told
     def Invoke(self, request: Request, _context: Context) -> Any:  # noqa: ANN401, D102, N802
-        raise Refused(
+        raise RefusedError(
             f"l4lab's Kubernetes provider cannot do {request.tok}: it has no YAML, kustomize or "
             "Helm; declare the objects, or install the official plugin"
         )
@@ -106,7 +111,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     @_told
     def Construct(self, request: Request, _context: Context) -> Any:  # noqa: ANN401, D102, N802
         objects.type_of(request.type)
-        raise Refused(f"{request.type} is not supported by l4lab's Kubernetes provider")
+        raise RefusedError(f"{request.type} is not supported by l4lab's Kubernetes provider")
 
     # -- its resources
 
@@ -144,7 +149,9 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             try:
                 refused = diff.refuses_change(self._api, self._served(kind), new, changed)
             except ApiError as failed:
-                raise Refused(values.redact(str(failed), value=new, secrets=secrets)) from failed
+                raise RefusedError(
+                    values.redact(str(failed), value=new, secrets=secrets)
+                ) from failed
             if refused:
                 replaces = diff.named_by(refused, changed)
         if replaces:
@@ -173,7 +180,9 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         wanted, secrets = values.decode(request.properties)
         identity = objects.id_of(wanted)
         if self._api and not values.has_unknown(wanted):
-            self._refuse_existing(kind, wanted, replaced=request.preview and request.urn in self._replaced)
+            self._refuse_existing(
+                kind, wanted, replaced=request.preview and request.urn in self._replaced
+            )
         if request.preview:
             return proto.CreateResponse(properties=request.properties)
         live = self._apply(kind, wanted, secrets)
@@ -190,7 +199,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         before, _ = values.decode(request.properties)
         try:
             live = self._reach().get(self._served(kind), namespace=namespace, name=name)
-        except UnknownKind:
+        except UnknownKindError:
             live = None
         if live is None or "deletionTimestamp" in live["metadata"]:
             return proto.ReadResponse()
@@ -229,7 +238,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         api = self._reach()
         try:
             served = self._served(kind)
-        except UnknownKind:
+        except UnknownKindError:
             return empty_pb2.Empty()  # its definition is gone, and all of the kind with it
         live = api.get(served, namespace=namespace, name=name)
         uid = (old.get("metadata") or {}).get("uid")
@@ -243,14 +252,14 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             cancelled=self._cancelled,
         )
         if held:
-            raise Refused(held)
+            raise RefusedError(held)
         return empty_pb2.Empty()
 
     # -- what they share
 
     def _reach(self) -> Api:
         if self._api is None:
-            raise Refused("the cluster's kubeconfig is not known yet")
+            raise RefusedError("the cluster's kubeconfig is not known yet")
         return self._api
 
     def _served(self, kind: Type) -> Kind:
@@ -263,7 +272,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         try:
             if self._served(kind).namespaced:
                 news["metadata"]["namespace"] = self._namespace or self._api.namespace
-        except UnknownKind:
+        except UnknownKindError:
             pass  # its definition may come with the same update; Create tells if not
 
     def _judge(self, kind: Type, *, olds: Object, news: Object, secrets: frozenset[Any]) -> None:
@@ -274,13 +283,13 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             return
         try:
             diff.check_new(self._api, self._served(kind), news)
-        except UnknownKind:
+        except UnknownKindError:
             return
 
     def _refuse_existing(self, kind: Type, wanted: Object, *, replaced: bool) -> None:
         try:
             served = self._served(kind)
-        except UnknownKind:
+        except UnknownKindError:
             if replaced:
                 return
             raise
@@ -288,7 +297,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         if replaced or self._reach().get(served, namespace=namespace, name=name) is None:
             return
         identity = objects.id_of(wanted)
-        raise Refused(
+        raise RefusedError(
             f"{kind.kind} {identity} exists already, and this stack has not made it: delete it, or "
             f'take it over with the resource option import_="{identity}"'
         )
@@ -304,7 +313,9 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         try:
             return diff.change_in_place(self._reach(), self._served(kind), wanted, changed)
         except ApiError as refused:
-            raise Refused(values.redact(str(refused), value=wanted, secrets=secrets)) from refused
+            raise RefusedError(
+                values.redact(str(refused), value=wanted, secrets=secrets)
+            ) from refused
 
     def _await(
         self,
@@ -324,7 +335,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
                 cancelled=self._cancelled,
                 tell=functools.partial(self._tell, urn),
             )
-        except awaits.NotReady as failed:
+        except awaits.NotReadyError as failed:
             kind = Type(live["apiVersion"], live["kind"])
             _fail_initialized(
                 context,

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from google.protobuf.json_format import MessageToDict
-from google.protobuf.struct_pb2 import Struct
+from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]  # ships no types
+from google.protobuf.struct_pb2 import Struct  # type: ignore[import-untyped]  # as above
 
 UNKNOWN: Final = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """The engine's stand-in for a value that is not known before the update."""
@@ -20,7 +20,7 @@ Path = tuple[str | int, ...]
 """Where a value lies in an object: keys and indexes from the top."""
 
 
-class Unsupported(ValueError):
+class UnsupportedError(ValueError):
     """An asset, an archive or another value that no Kubernetes field can hold."""
 
 
@@ -28,7 +28,7 @@ def decode(struct: Struct) -> tuple[dict[str, Any], frozenset[Path]]:
     """Return the plain data of a message, and the paths of what is secret in it.
 
     Raises:
-        Unsupported: It holds a value that Kubernetes cannot.
+        UnsupportedError: It holds a value that Kubernetes cannot.
     """
     secrets: set[Path] = set()
     plain = _decode(MessageToDict(struct), (), secrets)
@@ -39,7 +39,9 @@ def _decode(value: Any, path: Path, secrets: set[Path]) -> Any:  # noqa: ANN401 
     match value:
         case {"4dabf18193072939515e22adb298388d": mark, **rest}:
             if mark != _SECRET:
-                raise Unsupported(f"{text_of(path)}: assets and archives are not Kubernetes values")
+                raise UnsupportedError(
+                    f"{text_of(path)}: assets and archives are not Kubernetes values"
+                )
             secrets.add(path)
             return _decode(rest.get("value"), path, secrets)
         case dict():

@@ -89,3 +89,24 @@ def image_missing(world):
 
 def not_deployed(world):
     world.deployed = False
+
+
+def stranger(world):
+    labels = dict(world.template_labels)
+    world.replicas += 1
+    world.pods.append(
+        {"name": "intruder", "address": "10.244.1.99", "node": "k8s-node01", "labels": labels}
+    )
+
+
+def noisy(world):
+    world.noise = 1
+
+
+def uneven(world):
+    world.uneven = True
+
+
+def unready_stranger(world):
+    stranger(world)
+    world.pods[-1]["ready"] = False

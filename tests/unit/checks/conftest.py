@@ -35,6 +35,8 @@ def run(world, clock):
             reach=world,
             topology=world.topology,
             clock=clock,
+            # Reads are shared by real time, which does not pass here.
+            shared_seconds=0,
             on_result=on_result,
         )
         return runner.run(only=only, exercises=exercises)

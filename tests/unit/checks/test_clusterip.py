@@ -71,6 +71,10 @@ PODS = {"deployment", "pod-addresses", "selector", "endpoints", "describe"}
         (breaks.open_to_all, {"not-from-outside"}, {"service-answers"}),
         (breaks.wrong_resolver, {"pod-resolver"}, {"full-name"}),
         (breaks.foreign_address, {"pod-addresses"}, {"selector"}),
+        (breaks.stranger, {"selector", "endpoints", "pod-addresses"}, {"service-fields"}),
+        (breaks.unready_stranger, {"selector", "pod-addresses"}, {"service-answers"}),
+        (breaks.noisy, {"counters"}, {"balance", "service-answers"}),
+        (breaks.uneven, {"balance"}, {"counters", "service-answers"}),
         (breaks.image_missing, {"pod-addresses", "pods-answer"}, {"service-fields"}),
     ],
 )
@@ -110,6 +114,11 @@ def test_not_reachable_proves_nothing_from_a_place_that_reaches_no_node(run, wor
 def test_a_web_server_that_does_not_name_its_pod_is_fine(run, world):
     world.served_by = False
     assert run(only=["balance"]).passed
+
+
+def test_a_pod_that_is_leaving_takes_no_part_and_does_not_matter(run, world):
+    world.leaving.append("10.244.1.77")
+    assert run(only=["endpoints", "ipvs-row"]).passed
 
 
 def test_exercises_put_everything_back(run, world):

@@ -52,7 +52,7 @@ def test_junit_has_a_case_for_each_check_and_vantage():
     text = report(
         result(),
         result(State.FAIL, seen="REFUSED <&>", vantage="node a"),
-        result(State.ERROR, id="two"),
+        result(State.ERROR, id="two", seen="\x1b[31m\x00"),
         result(State.SKIP, id="three", seen="one node only"),
         result(State.FLAKY, id="four"),
     ).to_junit()

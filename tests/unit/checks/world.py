@@ -96,6 +96,9 @@ class World:
         self.reachable_from_outside = False
         self.outsider_is_cut_off = False
         self.served_by = True
+        self.leaving = []  # addresses of pods that end: listed, but not ready
+        self.noise = 0  # connections somebody else makes with each of ours
+        self.uneven = False
         self.resolver = "10.10.0.10"
         self.kernels = {node.name: Kernel() for node in self.topology.nodes}
         self.pods = []
@@ -131,7 +134,9 @@ class World:
         selector = self.service["selector"].items()
         port = self.service["ports"][0]["targetPort"]
         return [
-            f"{pod['address']}:{port}" for pod in self.pods if selector <= pod["labels"].items()
+            f"{pod['address']}:{port}"
+            for pod in self.pods
+            if pod.get("ready", True) and selector <= pod["labels"].items()
         ]
 
     # -- commands ---------------------------------------------------------------------------
@@ -230,8 +235,8 @@ class World:
             if not backends:
                 return self.refused(target)
             kernel.turn += 1
-            chosen = backends[kernel.turn % len(backends)]
-            kernel.conns[chosen] += 1
+            chosen = backends[0 if self.uneven else kernel.turn % len(backends)]
+            kernel.conns[chosen] += 1 + self.noise
             source = f"{ADDRESS}:{40000 + kernel.turn}"
             kernel.table.append(f"TCP 01:57  TIME_WAIT   {source}  {target}  {chosen}")
             return self.deliver(vantage, chosen, source)
@@ -329,13 +334,15 @@ class World:
                     "targetRef": {"name": targets[one]},
                 }
                 for one in listed
-            ],
+            ]
+            + [{"addresses": [one], "conditions": {"ready": False}} for one in self.leaving],
         }
         return [deployment, service, endpoint_slice, client, *map(self.pod, self.pods)]
 
     def pod(self, pod):
         status = {"phase": "Running", "podIP": pod["address"]}
-        status["conditions"] = [{"type": "Ready", "status": "True"}]
+        ready = str(pod.get("ready", True))
+        status["conditions"] = [{"type": "Ready", "status": ready}]
         if self.image_reason:
             status["conditions"] = [{"type": "Ready", "status": "False"}]
             waiting = {"reason": self.image_reason, "message": "no such image"}

@@ -1,0 +1,223 @@
+"""What surrounds Pulumi: its process, its environment, its words, and what is left of it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from l4lab import engine_words, pulumi_cli, stack
+from l4lab.errors import LockedError, StackError
+from l4lab.lab import Lab
+from l4lab.retry import wait_for
+from l4lab.state import Access, Paths
+from l4lab.topology import Networks, Topology
+
+URN = "urn:pulumi:clusterip::l4lab::l4lab:labs:BackedService$kubernetes:core/v1:Service::my-nginx"
+
+
+@pytest.fixture
+def access(tmp_path):
+    from ipaddress import IPv4Network
+
+    networks = Networks(
+        nodes=IPv4Network("192.168.128.0/24"),
+        pods=IPv4Network("10.244.0.0/16"),
+        services=IPv4Network("10.10.0.0/16"),
+    )
+    return Access(
+        topology=Topology(name="t", machines=(), networks=networks),
+        paths=Paths(tmp_path / "state"),
+        kubectl=tmp_path / "kubectl",
+        pulumi=tmp_path / "bin" / "pulumi",
+    )
+
+
+def program(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+# -- words
+
+
+def test_a_urn_is_told_as_kind_and_name():
+    assert engine_words.label(URN) == "Service my-nginx"
+    assert engine_words.is_object(URN)
+
+
+@pytest.mark.parametrize(
+    "urn",
+    [
+        "urn:pulumi:a::l4lab::pulumi:pulumi:Stack::l4lab-a",
+        "urn:pulumi:a::l4lab::pulumi:providers:kubernetes::default",
+        "urn:pulumi:a::l4lab::l4lab:labs:BackedService::my-nginx",
+        "",
+    ],
+)
+def test_what_is_no_kubernetes_object_is_none(urn):
+    assert not engine_words.is_object(urn)
+
+
+def test_a_diagnostic_becomes_one_line():
+    said = "<{%fg 1%}>1 error occurred:\n\t* Service a/b: no pod has its labels\n<{%reset%}>"
+    assert engine_words.plain(said) == "Service a/b: no pod has its labels"
+
+
+def test_the_last_error_of_a_command_is_its_reason():
+    out = " code: 255\n stdout: \n stderr: x\nerror: could not lock\nerror: it is held\n"
+    assert engine_words.last_words(out) == "it is held"
+    assert engine_words.last_words("") == "pulumi said nothing"
+
+
+# -- the process
+
+
+def test_the_cli_inherits_no_setting_of_pulumis(tmp_path, monkeypatch):
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "the user's own")
+    cli = pulumi_cli.Cli(program(tmp_path / "pulumi", "env; echo arguments: $*"))
+    told = cli.run(["up"], str(tmp_path), {"PULUMI_HOME": "/x"}).stdout
+    assert "PULUMI_CONFIG_PASSPHRASE" not in told
+    assert "PULUMI_HOME=/x" in told
+    assert "arguments: --non-interactive up" in told
+
+
+def test_output_comes_line_by_line(tmp_path):
+    lines, errors = [], []
+    cli = pulumi_cli.Cli(program(tmp_path / "pulumi", "echo one; echo two; echo bad >&2"))
+    cli.run([], str(tmp_path), {}, lines.append, errors.append)
+    assert (lines, errors) == (["one", "two"], ["bad"])
+
+
+def test_a_failure_is_pulumis_own_error(tmp_path):
+    from pulumi.automation import ConcurrentUpdateError
+
+    text = "echo 'error: the stack is currently locked by 1 lock(s)' >&2; exit 255"
+    with pytest.raises(ConcurrentUpdateError):
+        pulumi_cli.Cli(program(tmp_path / "pulumi", text)).run([], str(tmp_path), {})
+
+
+def test_without_the_cli_the_next_step_is_named(tmp_path):
+    with pytest.raises(StackError, match="there is no Pulumi CLI"):
+        pulumi_cli.Cli(tmp_path / "pulumi")
+
+
+INTERRUPTED = """
+import sys
+from pathlib import Path
+from l4lab.pulumi_cli import Cli
+try:
+    Cli(Path(sys.argv[1])).run([], sys.argv[2], {})
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def test_ctrl_c_reaches_the_cli_once_and_its_end_is_awaited(tmp_path):
+    saving = "trap 'echo INT >> told; echo saved > saved; exit 1' INT; : > ready\n"
+    cli = program(tmp_path / "pulumi", saving + "while :; do sleep 0.05; done")
+    child = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, cli, tmp_path], start_new_session=True
+    )
+    ready = tmp_path / "ready"
+    wait_for("the program", lambda: None if ready.exists() else "not yet", within=60, every=0.05)
+    os.killpg(child.pid, signal.SIGINT)  # as a terminal does: to the whole group
+    assert child.wait(60) == 130
+    assert (tmp_path / "saved").read_text() == "saved\n"
+    assert (tmp_path / "told").read_text() == "INT\n"
+
+
+# -- the environment
+
+
+def test_our_provider_is_found_only_without_the_official_one(access, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "none"))
+    ours = pulumi_cli.environment(access, tmp_path)["PATH"].split(":")
+    assert ours[0] == str(pulumi_cli.PROVIDER)
+
+    official = program(tmp_path / "official" / "pulumi-resource-kubernetes", "exit 0")
+    monkeypatch.setenv("PATH", f"{official.parent}:/usr/bin:/bin")
+    path = pulumi_cli.environment(access, tmp_path)["PATH"].split(":")
+    assert str(pulumi_cli.PROVIDER) not in path
+
+
+def test_an_installed_plugin_is_lent_to_our_own_home(access, tmp_path, monkeypatch):
+    from importlib.metadata import version
+
+    folder = f"resource-kubernetes-v{version('pulumi-kubernetes')}"
+    program(tmp_path / "users" / "plugins" / folder / "pulumi-resource-kubernetes", "exit 0")
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "users"))
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    (home := tmp_path / "ours").mkdir()
+    path = pulumi_cli.environment(access, home)["PATH"].split(":")
+    assert str(pulumi_cli.PROVIDER) not in path
+    assert (home / "plugins" / folder / "pulumi-resource-kubernetes").is_file()
+
+
+def test_no_secret_is_in_the_environment(access, tmp_path):
+    variables = pulumi_cli.environment(access, tmp_path)
+    secret = Path(variables["PULUMI_CONFIG_PASSPHRASE_FILE"])
+    assert secret.read_text()
+    assert secret.stat().st_mode & 0o077 == 0
+    assert secret.read_text() not in "".join(variables.values())
+    assert "192.168.128.0/24" in variables["NO_PROXY"]
+
+
+# -- what is left
+
+
+def lock_file(access, **holder):
+    path = access.paths.pulumi / ".pulumi/locks/organization/l4lab/clusterip/one.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"pid": 1, "hostname": os.uname().nodename, **holder}))
+    return path
+
+
+def test_the_lock_of_a_dead_process_is_taken_over(access):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    path = lock_file(access, pid=gone.pid)
+    pulumi_cli.free_stale_lock(access, "clusterip")
+    assert not path.exists()
+
+
+def test_the_number_of_a_dead_process_may_be_given_to_another(access):
+    path = lock_file(access, pid=os.getpid())  # lives, but is no Pulumi
+    pulumi_cli.free_stale_lock(access, "clusterip")
+    assert not path.exists()
+
+
+def test_the_lock_of_a_living_cli_stays(access, tmp_path):
+    sleeper = tmp_path / "pulumi"
+    sleeper.write_bytes(Path("/bin/sleep").read_bytes())
+    sleeper.chmod(0o755)
+    living = subprocess.Popen([sleeper, "60"])
+    try:
+        path = lock_file(access, pid=living.pid)
+        with pytest.raises(LockedError, match=f"process {living.pid}"):
+            pulumi_cli.free_stale_lock(access, "clusterip")
+        assert path.exists()
+    finally:
+        living.kill()
+        living.wait()
+
+
+def test_the_lock_of_another_host_stays(access):
+    lock_file(access, hostname="elsewhere")
+    with pytest.raises(LockedError, match="on host elsewhere"):
+        pulumi_cli.free_stale_lock(access, "clusterip")
+
+
+def test_before_up_there_is_nothing_to_deploy_to(access):
+    with pytest.raises(StackError, match="there is no cluster") as caught:
+        stack.deploy(Lab(Path("labs/clusterip")), access)
+    assert caught.value.resolution == "l4lab up"
+
+
+def test_the_status_of_what_was_never_deployed_needs_no_cli(access):
+    assert not stack.status(Lab(Path("labs/clusterip")), access).deployed
