@@ -140,12 +140,17 @@ _WGET_FAULTS = (
     ("connection reset", Fault.RESET),
     ("error getting response", Fault.RESET),
 )
+_TERMINATED = 143  # what busybox's timeout leaves: ended by signal 15
 _CONNECTING = re.compile(r"Connecting to \S+ \((?:\[?)([0-9a-fA-F.:]+?)\]?:\d+\)")
 
 
 def wget_argv(url: str) -> list[str]:
-    """The wget command that busybox understands; it says which address it connects to."""
-    return ["wget", "-T", f"{CONNECT_SECONDS:g}", "-U", AGENT, "-O", "/dev/null", url]
+    """The wget command that busybox understands; it says which address it connects to.
+
+    Its own ``-T`` is left alone: Debian 12's busybox (1.35) dies of it with a segmentation fault.
+    """
+    limit = ["timeout", f"{CONNECT_SECONDS:g}"]
+    return [*limit, "wget", "-U", AGENT, "-O", "/dev/null", url]
 
 
 def read_wget(result: Result) -> Fetched:
@@ -158,6 +163,8 @@ def read_wget(result: Result) -> Fetched:
     said = [line for line in text.splitlines() if line.startswith("wget:")]
     message = said[-1].removeprefix("wget:").strip() if said else result.last_line
     lowered = message.lower()
+    if result.rc == _TERMINATED:
+        return Fetched(fault=Fault.TIMEOUT, address=address, message="no answer in time")
     fault = next((fault for words, fault in _WGET_FAULTS if words in lowered), Fault.OTHER)
     if fault is Fault.REFUSED and ("no route" in lowered or "unreachable" in lowered):
         fault = Fault.UNREACHABLE

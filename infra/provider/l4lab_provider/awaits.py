@@ -202,7 +202,7 @@ def _selector(selector: Object) -> str:
         words.append(
             {
                 "In": f"{one['key']} in {among}",
-                "NotIn": f"{one['key']} notin {among}",
+                "NotIn": f"{one['key']} notin {among}",  # codespell:ignore notin
                 "Exists": one["key"],
                 "DoesNotExist": f"!{one['key']}",
             }[one["operator"]]

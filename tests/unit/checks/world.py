@@ -163,7 +163,7 @@ class World:
                     return 1, "", ";; connection timed out; no servers could be reached"
                 head = "Server:\t\t10.10.0.10\nAddress:\t10.10.0.10:53\n\n"
                 return 0, f"{head}Name:\t{argv[1]}\nAddress: {ADDRESS}\n\n", ""
-            case ["wget", *_]:
+            case ["timeout", _, "wget", *_]:
                 return self.wget(argv[-1])
             case ["dig", *_]:
                 return (0, f"{ADDRESS}\n", "") if self.coredns else (9, ";; timed out\n", "")

@@ -1,0 +1,1 @@
+"""Parts that lab programs are built from: Pulumi components."""
