@@ -1,4 +1,4 @@
-"""Options and order of all tests: quick ones first, those on real machines last and only if asked."""
+"""Options and order of all tests: quick ones first, those on real machines last, if asked."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ MACHINES = Path(__file__).parent / "cluster"
 
 
 def pytest_addoption(parser):
-    parser.addoption("--cluster", action="store_true",
-                     help="also run the tests on real local machines (minutes)")
+    parser.addoption(
+        "--cluster", action="store_true", help="also run the tests on real local machines (minutes)"
+    )
 
 
 def pytest_collection_modifyitems(config, items):

@@ -61,6 +61,7 @@ def check(
     """
     access = cluster.enter()
     with cluster.progress.step(f"check {lab.name}") as step:
+
         def one(result: CheckResult) -> None:
             step.doing = result.id
             if show:
@@ -85,14 +86,30 @@ def status(cluster: Cluster) -> dict[str, Any]:
             "memory_mib": found.memory_mib,
             "note": found.note,
         }
-    data: dict[str, Any] = {"cluster": topology.name, "machines": machines, "nodes": {},
-                            "labs": {}, "api": None}
+    data: dict[str, Any] = {
+        "cluster": topology.name,
+        "machines": machines,
+        "nodes": {},
+        "labs": {},
+        "api": None,
+    }
     if not cluster.paths.kubeconfig.exists() or not any(m["running"] for m in machines.values()):
         return data
     try:
         access = cluster.enter()
-        said = run([access.kubectl, "--kubeconfig", access.paths.kubeconfig,
-                    "--request-timeout=5s", "get", "nodes", "-o", "json"], timeout=15).stdout
+        said = run(
+            [
+                access.kubectl,
+                "--kubeconfig",
+                access.paths.kubeconfig,
+                "--request-timeout=5s",
+                "get",
+                "nodes",
+                "-o",
+                "json",
+            ],
+            timeout=15,
+        ).stdout
     except (CommandError, L4labError) as failed:
         data["api"] = str(failed.reason or failed.brief)
         return data
@@ -118,8 +135,10 @@ def render_status(data: dict[str, Any]) -> str:
         if node:
             what = f"{'Ready' if node['ready'] else 'NotReady'} {node['version']}"
         memory = f"{machine['memory_mib']} MiB" if machine["memory_mib"] else ""
-        lines.append(f"  {name:<14} {machine['role']:<14} {machine['address']:<16} {what:<18} "
-                     f"{memory:<9} {machine['note']}".rstrip())
+        lines.append(
+            f"  {name:<14} {machine['role']:<14} {machine['address']:<16} {what:<18} "
+            f"{memory:<9} {machine['note']}".rstrip()
+        )
     if data["api"] and data["api"] != "answers":
         lines.append(f"  the API server does not answer: {data['api']}")
     lines += [f"  lab {name}: {what}" for name, what in data["labs"].items()]
@@ -143,23 +162,27 @@ def timeline(progress: Progress, playbook: PlaybookResult) -> str:
     lines = ["where the time went:"]
     lines += [f"  {seconds:6.1f} s  {title}" for title, seconds in progress.timeline]
     lines.append("  in the playbook:")
-    lines += [f"  {task.seconds:6.1f} s  {task.host:<14} {task.task}"
-              for task in sorted(playbook.tasks, key=lambda task: -task.seconds)[:20]]
+    lines += [
+        f"  {task.seconds:6.1f} s  {task.host:<14} {task.task}"
+        for task in sorted(playbook.tasks, key=lambda task: -task.seconds)[:20]
+    ]
     return "\n".join(lines)
 
 
 def next_steps(cluster: Cluster, lab: Lab) -> str:
     """What a newcomer may try after the demo."""
     node = cluster.settings.topology.nodes[-1].name
-    return "\n".join([
-        "",
-        "The cluster is yours. Try:",
-        "  ./l4lab kubectl get pods -o wide",
-        f"  ./l4lab ssh {node} ipvsadm -Ln",
-        f"  less labs/{lab.name}/README.md     the lab's guide",
-        "  ./l4lab status",
-        "  ./l4lab down                       nothing is left",
-    ])
+    return "\n".join(
+        [
+            "",
+            "The cluster is yours. Try:",
+            "  ./l4lab kubectl get pods -o wide",
+            f"  ./l4lab ssh {node} ipvsadm -Ln",
+            f"  less labs/{lab.name}/README.md     the lab's guide",
+            "  ./l4lab status",
+            "  ./l4lab down                       nothing is left",
+        ]
+    )
 
 
 def ssh(cluster: Cluster, name: str, command: Sequence[str]) -> NoReturn:

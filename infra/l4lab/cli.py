@@ -6,6 +6,8 @@ or settings, 3 machines or bundle, 4 playbook, 5 stack, 130 interrupted.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import functools
 import json
 import os
@@ -43,14 +45,19 @@ class Context:
 
     def result(self, data: Any, text: str) -> None:  # noqa: ANN401  # whatever JSON holds
         """Print a result: for a machine with --json, else for a person."""
-        click.echo(json.dumps(data, indent=2) if self.as_json else text)
+        _print(json.dumps(data, indent=2) if self.as_json else text)
 
 
 def common(function: _Function) -> _Function:
     """Give a command the options all commands have, and a ``Context`` as first argument."""
 
-    @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-                  envvar="L4LAB_CONFIG", help="Settings file (default: l4lab.toml, if there).")
+    @click.option(
+        "--config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        envvar="L4LAB_CONFIG",
+        help="Settings file (default: l4lab.toml, if there).",
+    )
     @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
     @click.option("-v", "--verbose", is_flag=True, help="Say more: timelines, stack traces.")
     @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
@@ -72,31 +79,43 @@ def run(context: Context, command: Callable[[], int | None]) -> NoReturn:
         _complain(context, failed)
         sys.exit(failed.exit_code)
     except KeyboardInterrupt:
-        click.echo("\ninterrupted; the same command goes on from here", err=True)
+        _print("\ninterrupted; the same command goes on from here", err=True)
         sys.exit(_INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read our output has gone; that is no error of theirs or ours.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except OSError as failed:
-        _complain(context, L4labError(
-            f"the system refused: {failed.strerror or failed}",
-            str(failed.filename) if failed.filename else None,
-            "free some disk" if failed.errno == 28 else None,  # noqa: PLR2004  # ENOSPC
-        ))
-        if context.verbose:
-            traceback.print_exc()
+        _complain(
+            context,
+            L4labError(
+                f"the system refused: {failed.strerror or failed}",
+                str(failed.filename) if failed.filename else None,
+                "free some disk" if failed.errno == errno.ENOSPC else None,
+            ),
+        )
         sys.exit(3)
+
+
+def _print(text: str, *, err: bool = False) -> None:
+    try:
+        click.echo(text, err=err)
+    except BrokenPipeError:
+        # Whoever read it has gone (``| head``). The rest goes nowhere, the exit code still counts.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), (sys.stderr if err else sys.stdout).fileno())
 
 
 def _complain(context: Context, failed: L4labError) -> None:
     if context.as_json:
-        click.echo(json.dumps({
-            "error": failed.brief, "reason": failed.reason, "resolution": failed.resolution,
-            "details": str(failed.details) if failed.details else None,
-            "exit_code": failed.exit_code,
-        }, indent=2))
-    click.echo(click.style("error: ", fg="red", bold=True) + str(failed), err=True)
+        _print(
+            json.dumps(
+                {
+                    "error": failed.brief,
+                    "reason": failed.reason,
+                    "resolution": failed.resolution,
+                    "details": str(failed.details) if failed.details else None,
+                    "exit_code": failed.exit_code,
+                },
+                indent=2,
+            )
+        )
+    _print(click.style("error: ", fg="red", bold=True) + str(failed), err=True)
     if context.verbose:
         traceback.print_exc()
 
@@ -118,9 +137,9 @@ def demo(context: Context) -> int:
     lab = get_lab(PROJECT, "clusterip")
     actions.deploy(context.cluster, lab)
     report = actions.check(context.cluster, lab, show=_show_check(context))
-    context.result(report.to_json(), report.render(color=sys.stdout.isatty()))
+    context.result(json.loads(report.to_json()), report.render(color=sys.stdout.isatty()))
     if not context.as_json:
-        click.echo(actions.next_steps(context.cluster, lab))
+        _print(actions.next_steps(context.cluster, lab))
     return 0 if report.passed else 1
 
 
@@ -130,9 +149,11 @@ def up(context: Context) -> None:
     """Bring the cluster up, or go on from where the last up ended."""
     result = context.cluster.up()
     if context.verbose:
-        click.echo(actions.timeline(context.progress, result), err=True)
-    context.result(actions.status(context.cluster), "The cluster is up.\n"
-                   "next: l4lab deploy clusterip, or l4lab kubectl get nodes")
+        _print(actions.timeline(context.progress, result), err=True)
+    context.result(
+        actions.status(context.cluster) if context.as_json else None,
+        "The cluster is up.\nnext: l4lab deploy clusterip, or l4lab kubectl get nodes",
+    )
 
 
 @main.command()
@@ -166,8 +187,10 @@ def status(context: Context) -> None:
 def labs(context: Context) -> None:
     """List the labs."""
     found = find_labs(PROJECT)
-    context.result({name: lab.title for name, lab in found.items()},
-                   "\n".join(f"{name:<18} {lab.title}" for name, lab in found.items()))
+    context.result(
+        {name: lab.title for name, lab in found.items()},
+        "\n".join(f"{name:<18} {lab.title}" for name, lab in found.items()),
+    )
 
 
 def _lab_names(_context: click.Context, _parameter: click.Parameter, start: str) -> list[str]:
@@ -180,27 +203,41 @@ def _lab_names(_context: click.Context, _parameter: click.Parameter, start: str)
 def deploy(context: Context, lab: str) -> None:
     """Deploy LAB with Pulumi and wait until its objects are ready."""
     outcome = actions.deploy(context.cluster, get_lab(PROJECT, lab))
-    context.result(actions.outcome_data(outcome), actions.render_outcome(outcome) +
-                   f"\nnext: l4lab check {lab}")
+    context.result(
+        actions.outcome_data(outcome),
+        actions.render_outcome(outcome) + f"\nnext: l4lab check {lab}",
+    )
 
 
 @main.command()
 @click.argument("lab", shell_complete=_lab_names)
 @click.option("--only", multiple=True, metavar="CHECK", help="Only this check (repeatable).")
-@click.option("--exercises/--no-exercises", default=True,
-              help="Also do what changes the lab and puts it back (default), or only look.")
-@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-              help="Also write the results as JUnit XML.")
+@click.option(
+    "--exercises/--no-exercises",
+    default=True,
+    help="Also do what changes the lab and puts it back (default), or only look.",
+)
+@click.option(
+    "--junit",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Also write the results as JUnit XML.",
+)
 @common
 def check(
     context: Context, lab: str, only: tuple[str, ...], *, exercises: bool, junit: Path | None
 ) -> int:
     """Prove that LAB works: run its checks against the live cluster."""
-    report = actions.check(context.cluster, get_lab(PROJECT, lab), only=only, exercises=exercises,
-                        show=_show_check(context))
+    report = actions.check(
+        context.cluster,
+        get_lab(PROJECT, lab),
+        only=only,
+        exercises=exercises,
+        show=_show_check(context),
+    )
     if junit:
         junit.write_text(report.to_junit())
-    context.result(report.to_json(), report.render(color=sys.stdout.isatty()))
+    context.result(json.loads(report.to_json()), report.render(color=sys.stdout.isatty()))
     return 0 if report.passed else 1
 
 
@@ -224,8 +261,10 @@ _REST = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
 
 def _machine_names(_context: click.Context, _parameter: click.Parameter, start: str) -> list[str]:
-    topology = settings.load(None, PROJECT).topology
-    return [machine.name for machine in topology.machines if machine.name.startswith(start)]
+    with contextlib.suppress(L4labError):  # the Tab key is no place for an error's text
+        topology = settings.load(None, PROJECT).topology
+        return [machine.name for machine in topology.machines if machine.name.startswith(start)]
+    return []
 
 
 @main.command(context_settings=_REST)
@@ -256,10 +295,18 @@ def exec_(context: Context, command: tuple[str, ...]) -> None:
 @main.command("bundle")
 @click.option("--verify", is_flag=True, help="Read every file of it anew.")
 @click.option("--repair", is_flag=True, help="Throw away what is damaged and make it again.")
-@click.option("--pack", type=click.Path(path_type=Path), metavar="FILE",
-              help="Also write it to one file, to carry to machines without a network.")
-@click.option("--load", type=click.Path(path_type=Path, exists=True), metavar="FILE",
-              help="Take it from a file that --pack wrote.")
+@click.option(
+    "--pack",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Also write it to one file, to carry to machines without a network.",
+)
+@click.option(
+    "--load",
+    type=click.Path(path_type=Path, exists=True),
+    metavar="FILE",
+    help="Take it from a file that --pack wrote.",
+)
 @common
 def bundle_(
     context: Context, *, verify: bool, repair: bool, pack: Path | None, load: Path | None
@@ -295,7 +342,7 @@ def completion(_context: Context, shell: str) -> None:
 
     kind = get_completion_class(shell)
     if kind:
-        click.echo(kind(main, {}, "l4lab", "_L4LAB_COMPLETE").source())
+        _print(kind(main, {}, "l4lab", "_L4LAB_COMPLETE").source())
 
 
 @main.command(context_settings=_REST)

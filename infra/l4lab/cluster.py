@@ -39,6 +39,7 @@ class Cluster:
     def __post_init__(self) -> None:
         self.paths = paths_of(self.project, self.settings.topology.name)
         self.driver = get_driver(self.settings, self.paths)
+        self._lock = self.paths.root / "lock"
 
     # --- up -------------------------------------------------------------------------------------
 
@@ -51,7 +52,7 @@ class Cluster:
         self._refuse_other_shape()
         self._check_host()
         bundle = bundles.ensure(self.progress)
-        with self._locked("up"):
+        with self._locked():
             self._write_record(bundle)
             self._start_machines(bundle)
             inventory.write(self.settings, self.paths, bundle)
@@ -71,21 +72,26 @@ class Cluster:
         with self.progress.step("check this host"):
             obstacles = self.driver.obstacles()
             if obstacles:
-                raise MachineError("this host cannot have the machines", "; ".join(obstacles),
-                                   "l4lab doctor")
+                raise MachineError(
+                    "this host cannot have the machines", "; ".join(obstacles), "l4lab doctor"
+                )
 
     def _write_record(self, bundle: Bundle) -> None:
         made = (self.record() or {}).get("made", time.time())
-        write_json(self.paths.record, {
-            "cluster": self.settings.topology.name,
-            "driver": self.driver.name,
-            "bundle": str(bundle.folder),
-            "made": made,
-            "shape": self._shape(),
-        })
+        write_json(
+            self.paths.record,
+            {
+                "cluster": self.settings.topology.name,
+                "driver": self.driver.name,
+                "bundle": str(bundle.folder),
+                "made": made,
+                "shape": self._shape(),
+            },
+        )
 
     def _start_machines(self, bundle: Bundle) -> None:
         with self.progress.step("machines") as step:
+
             def doing(text: str) -> None:
                 step.doing = text
 
@@ -119,15 +125,26 @@ class Cluster:
         """
         if not self.paths.root.exists():
             return False
-        with self._locked("down"):
+        with self._locked():
             with self.progress.step("machines off" if keep_disks else "machines and disks gone"):
                 self.driver.down(keep_disks=keep_disks)
-            if keep_disks:
-                return True
-        shutil.rmtree(self.paths.root, ignore_errors=True)
+            if not keep_disks:
+                self._forget()
         with contextlib.suppress(OSError):
+            self.paths.root.rmdir()
             self.paths.root.parent.rmdir()  # only when no other cluster is in it
         return True
+
+    def _forget(self) -> None:
+        """Delete the state, the lock last: nobody else may begin while something is left."""
+        for entry in self.paths.root.iterdir():
+            if entry == self._lock:
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+        self._lock.unlink(missing_ok=True)
 
     def reset(self) -> PlaybookResult:
         """Take Kubernetes and the database's lab off the machines, which stay up.
@@ -137,7 +154,7 @@ class Cluster:
             UsageError: The cluster is not up.
         """
         self.access()
-        with self._locked("reset"):
+        with self._locked():
             self.driver.enter()
             result = self._play("reset.yml", "reset")
             self.paths.kubeconfig.unlink(missing_ok=True)
@@ -166,8 +183,12 @@ class Cluster:
         if dead:
             raise MachineError(f"{dead[0].name} does not run", dead[0].note, "l4lab up")
         bundle = Bundle(Path(record["bundle"]))
-        return Access(topology=self.settings.topology, paths=self.paths, kubectl=bundle.kubectl,
-                      pulumi=bundle.pulumi)
+        return Access(
+            topology=self.settings.topology,
+            paths=self.paths,
+            kubectl=bundle.kubectl,
+            pulumi=bundle.pulumi,
+        )
 
     def enter(self) -> Access:
         """Let this process reach the running cluster, and say how.
@@ -177,8 +198,9 @@ class Cluster:
         """
         access = self.access()
         if not self.paths.kubeconfig.exists():
-            raise UsageError("the cluster is not up", "the last up did not come to its end",
-                             "l4lab up")
+            raise UsageError(
+                "the cluster is not up", "the last up did not come to its end", "l4lab up"
+            )
         self.driver.enter()
         return access
 
@@ -199,8 +221,8 @@ class Cluster:
         return any(self.paths.machines.glob("*/disk.cow"))
 
     @contextlib.contextmanager
-    def _locked(self, verb: str) -> Iterator[None]:
-        with lock(self.paths.root / "lock", f"cluster {self.settings.topology.name} ({verb})"):
+    def _locked(self) -> Iterator[None]:
+        with lock(self._lock, f"cluster {self.settings.topology.name}"):
             yield
 
 

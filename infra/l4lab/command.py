@@ -137,9 +137,7 @@ def stream(
                 start_new_session=True,
             )
         except OSError as failed:
-            raise CommandError(
-                f"cannot run {words[0]}", failed.strerror or str(failed)
-            ) from failed
+            raise CommandError(f"cannot run {words[0]}", failed.strerror or str(failed)) from failed
         expired = threading.Event()
 
         def expire() -> None:
@@ -162,8 +160,9 @@ def stream(
     if expired.is_set() or process.returncode:
         why = f"no end within {timeout:.0f} s" if expired.is_set() else last[-300:]
         name = Path(words[0]).name
-        raise CommandError(f"{name} failed after {time.monotonic() - started:.0f} s", why,
-                           details=log)
+        raise CommandError(
+            f"{name} failed after {time.monotonic() - started:.0f} s", why, details=log
+        )
 
 
 def _end_session(process: subprocess.Popen[str]) -> None:

@@ -38,10 +38,16 @@ def examine(cluster: Cluster) -> list[Finding]:
     wanted = sum(machine.memory_mib for machine in topology.machines)
     found = [
         Finding("processors", fine=True, seen=str(len(os.sched_getaffinity(0)))),
-        Finding("memory", wanted <= available_memory_mib() or _is_up(cluster),
-                f"{available_memory_mib()} MiB free, the machines want {wanted}"),
-        Finding(f"driver {cluster.driver.name}", not obstacles,
-                "; ".join(obstacles) or "this host can have the machines"),
+        Finding(
+            "memory",
+            wanted <= available_memory_mib() or _is_up(cluster),
+            f"{available_memory_mib()} MiB free, the machines want {wanted}",
+        ),
+        Finding(
+            f"driver {cluster.driver.name}",
+            not obstacles,
+            "; ".join(obstacles) or "this host can have the machines",
+        ),
     ]
     made = bundle.find()
     if made:
@@ -67,18 +73,31 @@ def _can_build() -> list[Finding]:
     except L4labError as failed:
         toolchain = failed.brief
     return [
-        Finding("bundle", fine=True, seen="not made yet: l4lab bundle (about 20 minutes), or --load"),
-        Finding("disk for the build", free >= _BUILD_GIB,
-                f"{free:.0f} GiB free below {parent}, a build takes up to {_BUILD_GIB}"),
-        Finding("packages for the build", not missing or may_install,
-                f"missing, will be installed: {' '.join(missing)}" if missing else "all there"),
+        Finding(
+            "bundle", fine=True, seen="not made yet: l4lab bundle (about 20 minutes), or --load"
+        ),
+        Finding(
+            "disk for the build",
+            free >= _BUILD_GIB,
+            f"{free:.0f} GiB free below {parent}, a build takes up to {_BUILD_GIB}",
+        ),
+        Finding(
+            "packages for the build",
+            not missing or may_install,
+            f"missing, will be installed: {' '.join(missing)}" if missing else "all there",
+        ),
         Finding("Go for the build", fine=True, seen=toolchain),
-        Finding("root for the build", may_install,
-                "yes" if may_install else "no: sudo ./l4lab bundle, or --load one made elsewhere"),
+        Finding(
+            "root for the build",
+            may_install,
+            "yes" if may_install else "no: sudo ./l4lab bundle, or --load one made elsewhere",
+        ),
     ]
 
 
 def render(findings: list[Finding]) -> str:
     """The findings as a table for a person."""
-    return "\n".join(f"{'ok ' if finding.fine else 'NO '} {finding.what:<24} {finding.seen}"
-                     for finding in findings)
+    return "\n".join(
+        f"{'ok ' if finding.fine else 'NO '} {finding.what:<24} {finding.seen}"
+        for finding in findings
+    )

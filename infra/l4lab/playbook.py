@@ -134,8 +134,13 @@ class _Watch:
         self._tell(task)
 
     def _stats(self, data: Mapping[str, Any]) -> None:
-        names = {"ok": "ok", "changed": "changed", "failures": "failed", "dark": "unreachable",
-                 "skipped": "skipped"}
+        names = {
+            "ok": "ok",
+            "changed": "changed",
+            "failures": "failed",
+            "dark": "unreachable",
+            "skipped": "skipped",
+        }
         counts: dict[str, dict[str, int]] = {}
         for theirs, ours in names.items():
             for host, count in (data.get(theirs) or {}).items():
@@ -239,8 +244,9 @@ def run_playbook(
 def _sockets(root: Path) -> Iterator[Path]:
     """A folder for ssh's sockets, whose names the system limits to about a hundred bytes."""
     deep = len(str(root)) > _DEEPEST
-    with tempfile.TemporaryDirectory(prefix="l4lab-" if deep else "cp-", dir=None if deep else root,
-                                     ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="l4lab-" if deep else "cp-", dir=None if deep else root, ignore_cleanup_errors=True
+    ) as folder:
         yield Path(folder)
 
 
@@ -266,16 +272,18 @@ def _environment(project: Path, private: Path, *, sockets: Path, mark: str) -> d
     }
 
 
-def _raise_failure(
-    playbook: str, watch: _Watch, outcome: Mapping[str, Any], log: Path
-) -> None:
+def _raise_failure(playbook: str, watch: _Watch, outcome: Mapping[str, Any], log: Path) -> None:
     if outcome.get("rc") == 0:
         return
     if watch.failures:
         others = len(watch.failures) - 1
         more = f" (and {others} more)" if others else ""
-        raise PlaybookError(f"{playbook} failed", watch.failures[0] + more,
-                            "read the log, mend it, and run this again", details=log)
+        raise PlaybookError(
+            f"{playbook} failed",
+            watch.failures[0] + more,
+            "read the log, mend it, and run this again",
+            details=log,
+        )
     error = outcome.get("error")
     if error:
         raise PlaybookError(f"{playbook} could not run", str(error), details=log) from error
@@ -314,7 +322,8 @@ def _keep_log(written: Path, log: Path, tasks: list[TaskEvent]) -> None:
         said = ""
     lines = [
         f"{one.started:7.2f} s {one.seconds:+7.2f} s  {one.status:<11} {one.host:<14} {one.task}"
-        for one in sorted(tasks, key=lambda one: one.started) if one.status != "skipped"
+        for one in sorted(tasks, key=lambda one: one.started)
+        if one.status != "skipped"
     ]
     timeline = ["", "TIMELINE", *lines, ""] if lines else []
     write_private(log, said + "\n".join(timeline))

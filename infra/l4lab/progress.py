@@ -75,6 +75,12 @@ class Progress:
     def _write(self, text: str, *, final: bool) -> None:
         if self.quiet:
             return
+        try:
+            self._draw(text, final=final)
+        except BrokenPipeError:
+            self.quiet = True  # whoever watched has gone; the work goes on
+
+    def _draw(self, text: str, *, final: bool) -> None:
         if self._terminal:
             width = shutil.get_terminal_size().columns
             self.stream.write("\r\x1b[K" + (text if final else text[: width - 1]))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 
-class TimedOut(Exception):
+class TimedOut(Exception):  # noqa: N818  # reads as what happened, where it is caught
     """A wait reached its deadline. ``str()`` is one line: what, how long, the last thing seen."""
 
     def __init__(self, what: str, seconds: float, last: str) -> None:

@@ -88,8 +88,11 @@ def parse(raw: dict[str, Any], file: str) -> Settings:
     cluster = reader.section(raw, "cluster")
     name = cluster["name"]
     if not _NAME.fullmatch(name):
-        raise reader.wrong("cluster.name", f"{name!r} is not a name",
-                           "use up to 32 of a-z, 0-9 and -, a letter or digit at both ends")
+        raise reader.wrong(
+            "cluster.name",
+            f"{name!r} is not a name",
+            "use up to 32 of a-z, 0-9 and -, a letter or digit at both ends",
+        )
     reader.one_of("cluster.driver", cluster["driver"], DRIVERS)
     reader.one_of("cluster.proxy", cluster["proxy"], PROXY_MODES)
     networks = _networks(reader, raw)
@@ -145,50 +148,63 @@ def _networks(reader: _Reader, raw: dict[str, Any]) -> Networks:
         try:
             network = IPv4Network(text)
         except (AddressValueError, NetmaskValueError, ValueError) as failed:
-            raise reader.wrong(f"network.{key}", str(failed),
-                               f"a network such as {_DEFAULTS['network'][key]}") from failed
+            raise reader.wrong(
+                f"network.{key}", str(failed), f"a network such as {_DEFAULTS['network'][key]}"
+            ) from failed
         if not network.is_private or network.is_loopback or network.is_link_local:
-            raise reader.wrong(f"network.{key}", f"{network} is not a private network",
-                               "take it from 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16")
+            raise reader.wrong(
+                f"network.{key}",
+                f"{network} is not a private network",
+                "take it from 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16",
+            )
         least = {"nodes": 26, "pods": 20, "services": 24}[key]
         if network.prefixlen > least:
             raise reader.wrong(f"network.{key}", f"{network} is too small", f"/{least} or larger")
         found[key] = network
     # kubeadm and Calico give service ranges wider than /12 up; so do we, before anything is made
     if found["services"].prefixlen < 12:  # noqa: PLR2004  # kube-apiserver's limit: 20 bits
-        raise reader.wrong("network.services", f"{found['services']} is too large", "/12 or smaller")
+        raise reader.wrong(
+            "network.services", f"{found['services']} is too large", "/12 or smaller"
+        )
     for one, other in combinations(found, 2):
         if found[one].overlaps(found[other]):
             raise reader.wrong(
-                f"network.{one}", f"{found[one]} and network.{other} {found[other]} overlap",
+                f"network.{one}",
+                f"{found[one]} and network.{other} {found[other]} overlap",
                 "choose three networks that have no address in common",
             )
     return Networks(**found)
 
 
 def _machines(reader: _Reader, raw: dict[str, Any], networks: Networks) -> tuple[Machine, ...]:
-    given = raw.get("machines", dict.fromkeys(_DEFAULTS["machines"], {}))
+    given = raw.get("machines", {name: {} for name in _DEFAULTS["machines"]})
     reader.typed("machines", given, dict)
     machines = []
     taken: dict[IPv4Address, str] = {networks.gateway: "the host's end of the network"}
     for name, facts in given.items():
         where = f"machines.{name}"
         if not _NAME.fullmatch(name):
-            raise reader.wrong(where, f"{name!r} is not a host name",
-                               "use a-z, 0-9 and -, a letter or digit at both ends")
+            raise reader.wrong(
+                where,
+                f"{name!r} is not a host name",
+                "use a-z, 0-9 and -, a letter or digit at both ends",
+            )
         reader.typed(where, facts, dict)
         reader.known(facts, _MACHINE_KEYS, f"{where}.")
         merged = {**_default_machine(name, networks), **facts}
         for key, wanted in _MACHINE_KEYS.items():
             if key not in merged:
-                raise SettingsError(f"{reader.file}: {where}.{key} is missing",
-                                    "a machine needs role, address and memory (MiB)")
+                raise SettingsError(
+                    f"{reader.file}: {where}.{key} is missing",
+                    "a machine needs role, address and memory (MiB)",
+                )
             reader.typed(f"{where}.{key}", merged[key], wanted)
         reader.one_of(f"{where}.role", merged["role"], tuple(Role))
         machine = _machine(reader, where, name, merged, networks)
         if machine.address in taken:
-            raise reader.wrong(f"{where}.address",
-                               f"{machine.address} is already {taken[machine.address]}")
+            raise reader.wrong(
+                f"{where}.address", f"{machine.address} is already {taken[machine.address]}"
+            )
         taken[machine.address] = name
         machines.append(machine)
     _roles(reader, machines)
@@ -214,21 +230,26 @@ def _machine(
         raise reader.wrong(f"{where}.address", str(failed)) from failed
     inside = networks.nodes
     if address not in inside or address in (inside.network_address, inside.broadcast_address):
-        raise reader.wrong(f"{where}.address", f"{address} is not a host of {inside}",
-                           "choose an address of network.nodes")
+        raise reader.wrong(
+            f"{where}.address",
+            f"{address} is not a host of {inside}",
+            "choose an address of network.nodes",
+        )
     role = Role(facts["role"])
     least = _LEAST_MEMORY_MIB[role]
     if facts["memory"] < least:
-        raise reader.wrong(f"{where}.memory", f"{facts['memory']} MiB is too little for {role}",
-                           f"{least} or more")
+        raise reader.wrong(
+            f"{where}.memory", f"{facts['memory']} MiB is too little for {role}", f"{least} or more"
+        )
     return Machine(name=name, role=role, address=address, memory_mib=facts["memory"])
 
 
 def _roles(reader: _Reader, machines: list[Machine]) -> None:
     count = {role: sum(machine.role is role for machine in machines) for role in Role}
     if count[Role.CONTROL_PLANE] != 1:
-        raise reader.wrong("machines", f"{count[Role.CONTROL_PLANE]} have role control_plane",
-                           "exactly one")
+        raise reader.wrong(
+            "machines", f"{count[Role.CONTROL_PLANE]} have role control_plane", "exactly one"
+        )
     if count[Role.WORKER] < 1:
         raise reader.wrong("machines", "none has role worker", "one or more; the labs want two")
     if count[Role.MARIADB] > 1:

@@ -28,7 +28,9 @@ def run(project: Path, progress: Progress, words: Sequence[str], *, quick: bool)
         environment["L4LAB_SERVER_BIN"] = str(made.folder / "bin")
     options = [] if quick else ["--cluster"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *words], cwd=project, env=environment,
+        [sys.executable, "-m", "pytest", *options, *words],
+        cwd=project,
+        env=environment,
         check=False,
     )
     return 1 if done.returncode else 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from l4lab.checks import Check, Exercise, declared
-
 from labs.clusterip import exercises, kernel, names, objects, traffic
 
 CHECKS = tuple(

@@ -6,7 +6,6 @@ from l4lab.checks import API, Look, Seen, Stage, Unmet, Vantage, Where, exercise
 from l4lab.checks.model import Fault
 from l4lab.checks.network import spoken, tally
 from l4lab.checks.service import cluster_address, endpoints, ipvs_row, pods, ready_pods
-
 from labs.clusterip import facts
 from labs.clusterip.scene import service_at
 

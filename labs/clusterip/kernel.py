@@ -6,7 +6,6 @@ import json
 
 from l4lab.checks import API, NODES, Look, Seen, Unmet, check
 from l4lab.checks.service import cluster_address, endpoints, ipvs_row, same_backends
-
 from labs.clusterip import facts
 from labs.clusterip.scene import WAY, backends, service_at
 

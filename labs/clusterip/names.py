@@ -26,7 +26,6 @@ from l4lab.checks.network import read_nslookup, read_wget, wget_argv
 from l4lab.checks.path import outside_reason
 from l4lab.checks.service import cluster_address
 from l4lab.command import Result
-
 from labs.clusterip import facts
 from labs.clusterip.scene import CLIENT, WAY, service_at
 

@@ -8,7 +8,6 @@ from ipaddress import IPv4Address
 from l4lab.checks import API, ONCE, Look, Seen, Unmet, check, eventually
 from l4lab.checks.diff import differences
 from l4lab.checks.service import cluster_address, endpoints, same_backends
-
 from labs.clusterip import facts
 from labs.clusterip.scene import WAY, backends
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pulumi
-from l4lab.components.web import BackedService, ClientPod
 from pulumi_kubernetes.core.v1 import ServicePortArgs
 
+from l4lab.components.web import BackedService, ClientPod
 from labs.clusterip import facts
 
 

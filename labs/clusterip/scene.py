@@ -5,7 +5,6 @@ from __future__ import annotations
 from l4lab.checks import API, Look, Vantage, Where
 from l4lab.checks.path import to_service
 from l4lab.checks.service import Pod, cluster_address, ready_pods
-
 from labs.clusterip import facts
 
 CLIENT = Vantage(Where.POD, facts.CLIENT)

@@ -18,7 +18,6 @@ from l4lab.checks import (
 )
 from l4lab.checks.network import spoken, tally, worst
 from l4lab.checks.service import chosen_backends, stats
-
 from labs.clusterip import facts
 from labs.clusterip.scene import WAY, backends, service_at
 

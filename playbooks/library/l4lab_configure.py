@@ -117,14 +117,16 @@ class Setup:
                 path.chmod(mode)
             return
         self.diffs.append(
-            {"prepared": "".join(
-                difflib.unified_diff(
-                    (before or "").splitlines(keepends=True),
-                    content.splitlines(keepends=True),
-                    f"{path} (before)",
-                    f"{path} (after)",
+            {
+                "prepared": "".join(
+                    difflib.unified_diff(
+                        (before or "").splitlines(keepends=True),
+                        content.splitlines(keepends=True),
+                        f"{path} (before)",
+                        f"{path} (after)",
+                    )
                 )
-            )}
+            }
         )
         if not self.change(str(path)):
             return
@@ -161,8 +163,13 @@ class Setup:
         """Run a command and return its output."""
         try:
             done = subprocess.run(
-                words, capture_output=True, text=True, errors="replace", check=False,
-                timeout=self.timeout, stdin=subprocess.DEVNULL,
+                words,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+                timeout=self.timeout,
+                stdin=subprocess.DEVNULL,
             )
         except subprocess.TimeoutExpired:
             raise CommandError(f"{' '.join(words)}: no end within {self.timeout:.0f} s") from None
@@ -175,16 +182,21 @@ class Setup:
         return done.stdout
 
     def services(self, wanted: list[dict[str, str]], *, changed: bool) -> None:
-        """Enable, start or restart services; units are read again first when files changed."""
-        if changed and wanted and not self.check:
-            self.run(["systemctl", "daemon-reload"])
+        """Enable, start or restart services.
+
+        systemd reads its units again (a second and more on a small machine) only where one that it
+        has loaded differs from its file; a new unit is read when it is first used.
+        """
         for service in wanted:
             unit = service["name"]
-            shown = self.run(["systemctl", "show", "-p", "ActiveState,UnitFileState", unit])
+            properties = "ActiveState,UnitFileState,NeedDaemonReload"
+            shown = self.run(["systemctl", "show", "-p", properties, unit])
             state = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
             active = state.get("ActiveState") in {"active", "activating", "reloading"}
+            if state.get("NeedDaemonReload") == "yes" and not self.check:
+                self.run(["systemctl", "daemon-reload"])
             if state.get("UnitFileState") != "enabled" and self.change(f"enabled {unit}"):
-                self.run(["systemctl", "enable", "--quiet", unit])
+                self.run(["systemctl", "enable", "--quiet", "--no-reload", unit])
             if changed and active and self.change(f"restarted {unit}"):
                 self.run(["systemctl", "restart", unit])
             started = service.get("state") == "started"

@@ -66,8 +66,12 @@ class CommandError(Exception):
 def run(words: list[str], *, text: str | None = None) -> str:
     """Run a command and return its output."""
     done = subprocess.run(
-        words, input=text if text is not None else "", capture_output=True, text=True,
-        check=False, timeout=TIMEOUT,
+        words,
+        input=text if text is not None else "",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT,
     )
     if done.returncode != 0:
         last = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]

@@ -47,6 +47,7 @@ def access(cluster, first_up):
 def deployed(access):
     """Deploys labs by name; they are destroyed when the test is over."""
     with contextlib.ExitStack() as undo:
+
         def deploy(name):
             lab = get_lab(PROJECT, name)
             undo.callback(stack.destroy, lab, access)

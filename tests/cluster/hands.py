@@ -7,7 +7,6 @@ from l4lab.checks.reach import LiveReach
 from l4lab.command import run
 from l4lab.state import Access
 from l4lab.topology import Role
-
 from labs.clusterip import facts
 
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
+
 from l4lab import stack
 from l4lab.checks import Check, Exercise, State, declared, run_lab
 from l4lab.lab import get_lab
-
 from tests.cluster.faults import BREAKS
 from tests.cluster.hands import Hands
 

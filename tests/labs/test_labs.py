@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from l4lab.checks import Check, Exercise, declared
 from l4lab.lab import PARTS, find_labs
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import grpc
 from google.protobuf import empty_pb2
-from provider.l4lab_provider import values
 from pulumi.runtime import proto
 from pulumi.runtime.proto import provider_pb2_grpc, status_pb2
+
+from provider.l4lab_provider import values
 
 EXECUTABLE = Path(__file__).parents[2] / "infra" / "provider" / "pulumi-resource-kubernetes"
 

@@ -4,8 +4,8 @@ import threading
 import time
 
 import pytest
-from provider.l4lab_provider.values import UNKNOWN
 
+from provider.l4lab_provider.values import UNKNOWN
 from tests.provider.engine import CheckFailedError, Engine, InitFailedError, ProviderError
 from tests.provider.test_kinds import CORE, DEPLOYMENT, META, deployment, service
 

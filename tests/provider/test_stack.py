@@ -11,13 +11,13 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
+
 from l4lab import stack
 from l4lab.errors import LockedError, StackError
 from l4lab.lab import Lab
 from l4lab.retry import wait_for
 from l4lab.state import Access, Paths
 from l4lab.topology import Machine, Networks, Role, Topology
-
 from tests.provider.server import binaries
 
 pytestmark = pytest.mark.server

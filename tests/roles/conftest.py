@@ -29,9 +29,20 @@ ADDRESSES = {
 }
 # A local machine, before anything was done to it.
 FRESH = {
-    "uml": True, "address_is_local": True, "cgroup2": True, "ipvs": True, "modules": False,
-    "memory_mib": 2000, "missing_commands": [], "swap": [], "nameservers": [], "base_disk": True,
-    "installed": {}, "kubernetes": "absent", "ca": "", "ca_sha256": "",
+    "uml": True,
+    "address_is_local": True,
+    "cgroup2": True,
+    "ipvs": True,
+    "modules": False,
+    "memory_mib": 2000,
+    "missing_commands": [],
+    "swap": [],
+    "nameservers": [],
+    "base_disk": True,
+    "installed": {},
+    "kubernetes": "absent",
+    "ca": "",
+    "ca_sha256": "",
 }
 CA = "-----BEGIN CERTIFICATE-----\nnot really\n-----END CERTIFICATE-----\n"
 
@@ -66,7 +77,8 @@ class Played:
         """Content by path of all files that a role (or any of its hosts) wanted."""
         return {
             file["path"]: file["content"]
-            for call in self.calls if call["module"] == "l4lab_configure" and call["name"] == name
+            for call in self.calls
+            if call["module"] == "l4lab_configure" and call["name"] == name
             for file in call.get("files") or []
         }
 
@@ -74,8 +86,10 @@ class Played:
         """All contents that machines wanted for one path."""
         return {
             file["content"]
-            for call in self.calls if call["module"] == "l4lab_configure"
-            for file in call.get("files") or [] if file["path"] == path
+            for call in self.calls
+            if call["module"] == "l4lab_configure"
+            for file in call.get("files") or []
+            if file["path"] == path
         }
 
 
@@ -114,31 +128,53 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Play:
             "worker": ["k8s-node01", "k8s-node02"],
             "mariadb": [mariadb],
         }
-        inventory = {"all": {
-            "vars": {
-                "ansible_connection": "local",
-                "l4lab_node_network": "192.168.128.0/24",
-                "l4lab_pod_network": "10.244.0.0/16",
-                "l4lab_service_network": "10.10.0.0/16",
-                "l4lab_kubernetes_version": "1.37.2",
-                "l4lab_proxy_mode": "ipvs",
-                "l4lab_bundle": str(folder / "bundle"),
-                "l4lab_secrets": str(folder / "secrets"),
-                "l4lab_kubeconfig": str(folder / "kubeconfig"),
-                **(variables or {}),
-            },
-            "children": {
-                **{group: {"hosts": {name: {"ansible_host": ADDRESSES[name],
-                                            "ansible_user": "root"} for name in names}}
-                   for group, names in groups.items()},
-                "nodes": {"children": {"control_plane": {}, "worker": {}}},
-            },
-        }}
+        inventory = {
+            "all": {
+                "vars": {
+                    "ansible_connection": "local",
+                    "l4lab_node_network": "192.168.128.0/24",
+                    "l4lab_pod_network": "10.244.0.0/16",
+                    "l4lab_service_network": "10.10.0.0/16",
+                    "l4lab_kubernetes_version": "1.37.2",
+                    "l4lab_proxy_mode": "ipvs",
+                    "l4lab_bundle": str(folder / "bundle"),
+                    "l4lab_secrets": str(folder / "secrets"),
+                    "l4lab_kubeconfig": str(folder / "kubeconfig"),
+                    **(variables or {}),
+                },
+                "children": {
+                    **{
+                        group: {
+                            "hosts": {
+                                name: {"ansible_host": ADDRESSES[name], "ansible_user": "root"}
+                                for name in names
+                            }
+                        }
+                        for group, names in groups.items()
+                    },
+                    "nodes": {"children": {"control_plane": {}, "worker": {}}},
+                },
+            }
+        }
         (folder / "inventory.yml").write_text(yaml.safe_dump(inventory))
         done = subprocess.run(
-            [sys.executable, "-m", "ansible", "playbook", "--check", "-i", "inventory.yml",
-             "-e", f"ansible_python_interpreter={sys.executable}", f"playbooks/{playbook}"],
-            cwd=folder, capture_output=True, text=True, timeout=300, check=False,
+            [
+                sys.executable,
+                "-m",
+                "ansible",
+                "playbook",
+                "--check",
+                "-i",
+                "inventory.yml",
+                "-e",
+                f"ansible_python_interpreter={sys.executable}",
+                f"playbooks/{playbook}",
+            ],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
             env={**os.environ, "ANSIBLE_HOME": str(folder / "home"), "LC_ALL": "C.UTF-8"},
         )
         calls = [json.loads(path.read_text()) for path in sorted(records.glob("*.json"))]

@@ -26,7 +26,7 @@ def load(path: str) -> ModuleType:
 
 look = load("library/l4lab_look.py")
 configure = load("library/l4lab_configure.py")
-ready = load("library/l4lab_ready.py")
+ready = load("library/l4lab_kubernetes.py")
 unwire = load("library/l4lab_unwire.py")
 filters = load("filter_plugins/l4lab.py")
 
@@ -68,8 +68,10 @@ def test_only_the_mode_may_differ(tmp_path: Path) -> None:
 
 def test_commands_that_failed_run_again_though_the_files_are_right(tmp_path: Path) -> None:
     flag = tmp_path / "flag"
-    wish = {"files": [{"path": str(tmp_path / "file"), "content": "text"}],
-            "commands": [["cat", str(flag)]]}
+    wish = {
+        "files": [{"path": str(tmp_path / "file"), "content": "text"}],
+        "commands": [["cat", str(flag)]],
+    }
     failed = ask(tmp_path, **wish)
     assert failed["failed"]
     assert "No such file" in failed["msg"]
@@ -80,8 +82,13 @@ def test_commands_that_failed_run_again_though_the_files_are_right(tmp_path: Pat
 
 def test_check_mode_says_what_it_would_do_and_does_not(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    result = ask(tmp_path, files=[{"path": str(path), "content": "text\n"}],
-                 commands=[["false"]], _ansible_check_mode=True, _ansible_diff=True)
+    result = ask(
+        tmp_path,
+        files=[{"path": str(path), "content": "text\n"}],
+        commands=[["false"]],
+        _ansible_check_mode=True,
+        _ansible_diff=True,
+    )
     assert result["changed"]
     assert "+text" in result["diff"][0]["prepared"]
     assert not path.exists()
@@ -98,8 +105,12 @@ def test_files_and_folders_are_removed_once(tmp_path: Path) -> None:
 
 
 def test_a_command_that_hangs_is_ended(tmp_path: Path) -> None:
-    result = ask(tmp_path, files=[{"path": str(tmp_path / "f"), "content": ""}],
-                 commands=[["sleep", "60"]], timeout=0.2)
+    result = ask(
+        tmp_path,
+        files=[{"path": str(tmp_path / "f"), "content": ""}],
+        commands=[["sleep", "60"]],
+        timeout=0.2,
+    )
     assert result["failed"]
     assert "sleep 60: no end within" in result["msg"]
 
@@ -107,16 +118,19 @@ def test_a_command_that_hangs_is_ended(tmp_path: Path) -> None:
 # --- l4lab_look ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("files", "state"), [
-    ([], "absent"),
-    (["l4lab/init.yaml"], "absent"),
-    (["kubelet.conf"], "foreign"),
-    (["admin.conf"], "foreign"),
-    (["l4lab/begun"], "partial"),
-    (["l4lab/begun", "kubelet.conf"], "partial"),
-    (["l4lab/done"], "partial"),
-    (["l4lab/done", "kubelet.conf"], "ready"),
-])
+@pytest.mark.parametrize(
+    ("files", "state"),
+    [
+        ([], "absent"),
+        (["l4lab/init.yaml"], "absent"),
+        (["kubelet.conf"], "foreign"),
+        (["admin.conf"], "foreign"),
+        (["l4lab/begun"], "partial"),
+        (["l4lab/begun", "kubelet.conf"], "partial"),
+        (["l4lab/done"], "partial"),
+        (["l4lab/done", "kubelet.conf"], "ready"),
+    ],
+)
 def test_how_far_kubernetes_is_set_up(tmp_path: Path, files: list[str], state: str) -> None:
     for name in files:
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -137,31 +151,48 @@ def test_installed_files_are_read_from_every_readable_record(tmp_path: Path, mon
     assert look.installed_files() == {"bin/x": "1", "cni/y": "2"}
 
 
-# --- l4lab_ready --------------------------------------------------------------------------------
+# --- l4lab_kubernetes --------------------------------------------------------------------------------
 
 
 def node(name: str, status: str, message: str = "") -> dict[str, Any]:
-    return {"metadata": {"name": name},
-            "status": {"conditions": [{"type": "Ready", "status": status, "message": message}]}}
+    return {
+        "metadata": {"name": name},
+        "status": {"conditions": [{"type": "Ready", "status": status, "message": message}]},
+    }
 
 
 def test_each_node_says_what_it_lacks() -> None:
     nodes = {"items": [node("a", "True"), node("b", "False", "no network")]}
     assert ready.node_problems(nodes, ["a", "b", "c"]) == {
-        "a": "", "b": "is not Ready: no network", "c": "is not there",
+        "a": "",
+        "b": "is not Ready: no network",
+        "c": "is not there",
     }
 
 
-@pytest.mark.parametrize(("kind", "status", "problem"), [
-    ("daemonsets", {"numberReady": 3, "updatedNumberScheduled": 3, "observedGeneration": 1}, ""),
-    ("daemonsets", {"numberReady": 2, "updatedNumberScheduled": 3, "observedGeneration": 1},
-     "2 of 3 pods are ready"),
-    ("daemonsets", {}, "its controller has not seen it yet"),
-    ("deployments", {"readyReplicas": 2, "updatedReplicas": 2, "observedGeneration": 1}, ""),
-    ("deployments", {"readyReplicas": 2, "updatedReplicas": 1, "observedGeneration": 1},
-     "1 of 2 pods are ready"),
-    ("deployments", {"observedGeneration": 1}, "0 of 2 pods are ready"),
-])
+@pytest.mark.parametrize(
+    ("kind", "status", "problem"),
+    [
+        (
+            "daemonsets",
+            {"numberReady": 3, "updatedNumberScheduled": 3, "observedGeneration": 1},
+            "",
+        ),
+        (
+            "daemonsets",
+            {"numberReady": 2, "updatedNumberScheduled": 3, "observedGeneration": 1},
+            "2 of 3 pods are ready",
+        ),
+        ("daemonsets", {}, "its controller has not seen it yet"),
+        ("deployments", {"readyReplicas": 2, "updatedReplicas": 2, "observedGeneration": 1}, ""),
+        (
+            "deployments",
+            {"readyReplicas": 2, "updatedReplicas": 1, "observedGeneration": 1},
+            "1 of 2 pods are ready",
+        ),
+        ("deployments", {"observedGeneration": 1}, "0 of 2 pods are ready"),
+    ],
+)
 def test_each_workload_says_what_it_lacks(kind: str, status: dict[str, int], problem: str) -> None:
     workload = {"metadata": {"generation": 1}, "spec": {"replicas": 2}, "status": status}
     assert ready.workload_problem(kind, workload, 3) == problem
@@ -197,7 +228,10 @@ def test_only_rules_into_our_chains_and_the_chains_go() -> None:
         '-D INPUT -m comment --comment "cali:abc" -j cali-INPUT',
         "-D INPUT -j KUBE-FIREWALL",
         '-D FORWARD -m comment --comment "cali:xyz" -j ACCEPT',
-        "-F KUBE-FIREWALL", "-F cali-INPUT", "-X KUBE-FIREWALL", "-X cali-INPUT",
+        "-F KUBE-FIREWALL",
+        "-F cali-INPUT",
+        "-X KUBE-FIREWALL",
+        "-X cali-INPUT",
         "COMMIT",
     ]
     assert len(names) == 5
@@ -218,7 +252,9 @@ def test_only_services_on_cluster_addresses_and_node_ports_are_ours() -> None:
 """
     network = ipaddress.IPv4Network("10.10.0.0/16")
     assert unwire.our_services(saved, network, range(30000, 32768)) == [
-        ("-t", "10.10.0.1:443"), ("-u", "10.10.0.10:53"), ("-t", "192.168.128.21:30380"),
+        ("-t", "10.10.0.1:443"),
+        ("-u", "10.10.0.10:53"),
+        ("-t", "192.168.128.21:30380"),
     ]
 
 
@@ -246,14 +282,28 @@ def test_a_real_kernel_is_left_with_what_is_not_ours() -> None:
     if any(not shutil.which(tool) for tool in tools):
         pytest.skip("iproute2 or iptables is not installed")
     alone = ["unshare", "--net", "--map-root-user"]
-    can = subprocess.run([*alone, "sh", "-c", "iptables-nft -N X && ip link add x type dummy"],
-                         capture_output=True, timeout=30, check=False)
+    can = subprocess.run(
+        [*alone, "sh", "-c", "iptables-nft -N X && ip link add x type dummy"],
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
     if can.returncode != 0:
         pytest.skip("this kernel gives no network namespace with nftables and dummy links")
     done = subprocess.run(
-        [*alone, "sh", "-c", IN_A_NAMESPACE, "sh", "python3",
-         str(PLAYBOOKS / "library/l4lab_unwire.py")],
-        capture_output=True, text=True, timeout=60, check=False,
+        [
+            *alone,
+            "sh",
+            "-c",
+            IN_A_NAMESPACE,
+            "sh",
+            "python3",
+            str(PLAYBOOKS / "library/l4lab_unwire.py"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     first, second, *left = done.stdout.splitlines()
@@ -277,7 +327,13 @@ def test_a_network_as_mariadb_writes_it() -> None:
 
 
 def test_what_a_machine_lacks_of_the_bundle() -> None:
-    manifest = {"files": {"bin/a": {"sha256": "1"}, "bin/b": {"sha256": "2"},
-                          "cni/c": {"sha256": "3"}, "kernel/linux": {"sha256": "4"}}}
+    manifest = {
+        "files": {
+            "bin/a": {"sha256": "1"},
+            "bin/b": {"sha256": "2"},
+            "cni/c": {"sha256": "3"},
+            "kernel/linux": {"sha256": "4"},
+        }
+    }
     installed = {"bin/a": "1", "bin/b": "old"}
     assert filters.l4lab_outdated(manifest, installed, ["bin/", "cni/"]) == ["bin/b", "cni/c"]

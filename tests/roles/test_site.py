@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from l4lab import bundle
 from l4lab.bundle.catalog import image_references
 
@@ -55,8 +56,12 @@ def test_only_a_throw_away_machine_goes_without_fsync_and_strict_checks(site, pl
     assert init(site)["ClusterConfiguration"]["etcd"]["local"]["extraArgs"] == [
         {"name": "unsafe-no-fsync", "value": "true"}
     ]
-    real = play(machines={name: {"uml": False, "base_disk": False, "modules": True}
-                          for name in ("k8s-master01", "k8s-node01", "k8s-node02")})
+    real = play(
+        machines={
+            name: {"uml": False, "base_disk": False, "modules": True}
+            for name in ("k8s-master01", "k8s-node01", "k8s-node02")
+        }
+    )
     assert real.rc == 0, real.output
     config = init(real)
     assert "etcd" not in config["ClusterConfiguration"]
@@ -76,7 +81,8 @@ def test_all_machines_know_the_same_token_and_it_is_in_no_output(site) -> None:
 def test_files_with_secrets_are_for_root_only(site) -> None:
     modes = {
         file["path"]: file.get("mode", "0644")
-        for call in site.calls for file in call.get("files") or []
+        for call in site.calls
+        for file in call.get("files") or []
     }
     assert modes["/etc/kubernetes/l4lab/init.yaml"] == "0600"
     assert modes["/etc/kubernetes/l4lab/join.yaml"] == "0600"
@@ -94,15 +100,22 @@ def test_kubeadm_takes_the_configuration(site, tmp_path: Path) -> None:
     kubeadm = str(made.folder / "bin" / "kubeadm") if made else shutil.which("kubeadm")
     if not kubeadm:
         pytest.skip("no kubeadm: the bundle is not built")
-    texts = [site.files("control_plane")["/etc/kubernetes/l4lab/init.yaml"],
-             *site.variants("/etc/kubernetes/l4lab/join.yaml")]
+    texts = [
+        site.files("control_plane")["/etc/kubernetes/l4lab/init.yaml"],
+        *site.variants("/etc/kubernetes/l4lab/join.yaml"),
+    ]
     cluster = tmp_path / "cluster.yaml"
     cluster.write_text(site.files("worker")["/etc/kubernetes/l4lab/cluster.yaml"])
     for number, text in enumerate(texts):
         path = tmp_path / f"{number}.yaml"
         path.write_text(text.replace("/etc/kubernetes/l4lab/cluster.yaml", str(cluster)))
-        done = subprocess.run([kubeadm, "config", "validate", "--config", str(path)],
-                              capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            [kubeadm, "config", "validate", "--config", str(path)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
 
 
@@ -126,8 +139,11 @@ def test_the_cni_plugin_has_an_account_of_its_own(site) -> None:
     objects = calico(site)
     secret = next(one for one in objects if one["kind"] == "Secret")
     assert secret["metadata"]["annotations"]["kubernetes.io/service-account.name"] == "calico-cni"
-    rules = next(one["rules"] for one in objects
-                 if one["kind"] == "ClusterRole" and one["metadata"]["name"] == "calico-cni")
+    rules = next(
+        one["rules"]
+        for one in objects
+        if one["kind"] == "ClusterRole" and one["metadata"]["name"] == "calico-cni"
+    )
     core = [rule for rule in rules if rule["apiGroups"] == [""]]
     assert {verb for rule in core for verb in rule["verbs"]} == {"get", "patch"}
 
@@ -143,9 +159,7 @@ def test_felix_is_told_to_mend_the_checksums_of_vxlan(site) -> None:
 
 
 def start_files(played) -> dict[str, str]:
-    data: dict[str, str] = next(
-        one["data"] for one in calico(played) if one["kind"] == "ConfigMap"
-    )
+    data: dict[str, str] = next(one["data"] for one in calico(played) if one["kind"] == "ConfigMap")
     return data
 
 
@@ -166,7 +180,8 @@ def test_the_start_script_lays_down_a_private_kubeconfig_and_starts_felix_again(
     host.mkdir()
     script = start_files(site)["start.sh"]
     for inside, outside in (
-        ("/host/etc/cni/net.d", host), ("/var/run/secrets/calico-cni", tmp_path),
+        ("/host/etc/cni/net.d", host),
+        ("/var/run/secrets/calico-cni", tmp_path),
     ):
         script = script.replace(inside, str(outside))
     (tmp_path / "token").write_text("a-token")
@@ -180,11 +195,20 @@ def test_the_start_script_lays_down_a_private_kubeconfig_and_starts_felix_again(
     )
     for program in programs.iterdir():
         program.chmod(0o755)
-    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, timeout=30,
-                          check=False, env={"PATH": str(programs)})
+    done = subprocess.run(
+        ["/bin/sh", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env={"PATH": str(programs)},
+    )
     assert done.returncode == 7, done.stderr
     assert calls.read_text().split("\n")[:-1] == [
-        "-startup", "-allocate-tunnel-addrs -allocate-tunnel-addrs-run-once", "-felix", "-felix",
+        "-startup",
+        "-allocate-tunnel-addrs -allocate-tunnel-addrs-run-once",
+        "-felix",
+        "-felix",
     ]
     kubeconfig = host / "calico-kubeconfig"
     assert kubeconfig.stat().st_mode & 0o777 == 0o600
@@ -195,15 +219,19 @@ def test_the_start_script_lays_down_a_private_kubeconfig_and_starts_felix_again(
     assert plugins[0]["mtu"] == 1450
     assert [plugin["type"] for plugin in plugins] == ["calico", "portmap"]
     assert sorted(path.name for path in host.iterdir()) == [
-        "10-calico.conflist", "calico-kubeconfig",
+        "10-calico.conflist",
+        "calico-kubeconfig",
     ]
 
 
 def test_images_are_those_of_the_bundle(site) -> None:
     wanted = image_references()
-    images = {container["image"]
-              for one in calico(site) if one["kind"] in {"DaemonSet", "Deployment"}
-              for container in one["spec"]["template"]["spec"]["containers"]}
+    images = {
+        container["image"]
+        for one in calico(site)
+        if one["kind"] in {"DaemonSet", "Deployment"}
+        for container in one["spec"]["template"]["spec"]["containers"]
+    }
     assert images == {wanted["calico-node"], wanted["calico-kube-controllers"]}
     assert f'"{wanted["pause"]}"' in site.files("containerd")["/etc/containerd/config.toml"]
 
@@ -213,8 +241,12 @@ def test_images_are_those_of_the_bundle(site) -> None:
 
 def test_a_machine_without_name_server_gets_one_and_others_keep_theirs(site, play) -> None:
     assert "nameserver 192.168.128.1\n" in site.files("prerequisites")["/etc/resolv.conf"]
-    named = play(machines={name: {"nameservers": ["192.0.2.53"]}
-                           for name in ("k8s-master01", "k8s-node01", "k8s-node02")})
+    named = play(
+        machines={
+            name: {"nameservers": ["192.0.2.53"]}
+            for name in ("k8s-master01", "k8s-node01", "k8s-node02")
+        }
+    )
     assert "/etc/resolv.conf" not in named.files("prerequisites")
 
 
@@ -243,9 +275,10 @@ def test_a_version_without_ipvs_is_refused(play) -> None:
 def test_the_database_may_lie_on_a_worker(play) -> None:
     played = play(mariadb="k8s-node01")
     assert played.rc == 0, played.output
-    assert "bind-address = 192.168.128.21" in played.files("mariadb")[
-        "/etc/mysql/mariadb.conf.d/60-l4lab.cnf"
-    ]
+    assert (
+        "bind-address = 192.168.128.21"
+        in played.files("mariadb")["/etc/mysql/mariadb.conf.d/60-l4lab.cnf"]
+    )
 
 
 def test_reset_asks_for_the_networks_own_traces_only(play) -> None:

@@ -34,15 +34,17 @@ def test_missing_program():
 
 
 def test_input_and_environment():
-    done = run(["sh", "-c", "cat; echo $L4LAB_TEST"], timeout=10, input="in ",
-               env={"L4LAB_TEST": "set"})
+    done = run(
+        ["sh", "-c", "cat; echo $L4LAB_TEST"], timeout=10, input="in ", env={"L4LAB_TEST": "set"}
+    )
     assert done.stdout == "in set\n"
 
 
 def test_stream_tells_lines_and_keeps_a_log(tmp_path):
     lines = []
-    stream(["sh", "-c", "echo a; echo b >&2"], timeout=10, log=tmp_path / "log",
-           on_line=lines.append)
+    stream(
+        ["sh", "-c", "echo a; echo b >&2"], timeout=10, log=tmp_path / "log", on_line=lines.append
+    )
     assert lines == ["a", "b"]
     assert (tmp_path / "log").read_text().endswith("a\nb\n")
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from l4lab.errors import PlaybookError
 from l4lab.playbook import TaskEvent, run_playbook
 from l4lab.state import Paths
@@ -63,7 +64,9 @@ def left_over(paths: Paths) -> list[str]:
 
 
 def test_counts_and_times_each_task_on_each_host(project: Path, paths: Paths) -> None:
-    play(project, """
+    play(
+        project,
+        """
 - name: Change something
   ansible.builtin.command: "true"
 - name: Look
@@ -72,7 +75,8 @@ def test_counts_and_times_each_task_on_each_host(project: Path, paths: Paths) ->
 - name: Leave out
   ansible.builtin.command: "true"
   when: inventory_hostname == "two"
-""")
+""",
+    )
     seen: list[TaskEvent] = []
     result = run_playbook("site.yml", paths, project=project, on_task=seen.append, timeout=120)
     assert result.hosts["one"].changed == 1
@@ -95,21 +99,28 @@ def test_counts_and_times_each_task_on_each_host(project: Path, paths: Paths) ->
 
 
 def test_extra_variables_come_before_all_others(project: Path, paths: Paths) -> None:
-    play(project, """
+    play(
+        project,
+        """
 - name: Check the wish
   ansible.builtin.assert:
     that: wish == "granted"
-""")
+""",
+    )
     run_playbook("site.yml", paths, project=project, timeout=120, extra={"wish": "granted"})
 
 
 def test_a_failed_task_is_one_line_with_host_task_and_the_programs_own_words(
     project: Path, paths: Paths
 ) -> None:
-    play(project, """
+    play(
+        project,
+        """
 - name: Ask too much
   ansible.builtin.shell: "echo 'disk on fire' >&2; exit 3"
-""", hosts="two")
+""",
+        hosts="two",
+    )
     with pytest.raises(PlaybookError) as caught:
         run_playbook("site.yml", paths, project=project, timeout=120)
     assert caught.value.brief == "site.yml failed"
@@ -120,11 +131,15 @@ def test_a_failed_task_is_one_line_with_host_task_and_the_programs_own_words(
 
 
 def test_a_failed_item_of_a_loop_is_named_by_its_reason(project: Path, paths: Paths) -> None:
-    play(project, """
+    play(
+        project,
+        """
 - name: Try each
   ansible.builtin.command: "{{ item }}"
   loop: ["true", "cat /nowhere/to/be/seen"]
-""", hosts="one")
+""",
+        hosts="one",
+    )
     with pytest.raises(PlaybookError, match="cat: /nowhere/to/be/seen") as caught:
         run_playbook("site.yml", paths, project=project, timeout=120)
     assert caught.value.reason
@@ -132,11 +147,15 @@ def test_a_failed_item_of_a_loop_is_named_by_its_reason(project: Path, paths: Pa
 
 
 def test_an_ignored_failure_is_none(project: Path, paths: Paths) -> None:
-    play(project, """
+    play(
+        project,
+        """
 - name: Fail and go on
   ansible.builtin.command: "false"
   ignore_errors: true
-""", hosts="one")
+""",
+        hosts="one",
+    )
     result = run_playbook("site.yml", paths, project=project, timeout=120)
     assert [task.status for task in result.tasks] == ["failed"]
 
@@ -145,10 +164,13 @@ def test_an_unreachable_machine_is_named(project: Path, paths: Paths) -> None:
     paths.inventory.write_text(
         "all: {hosts: {gone: {ansible_host: 127.0.0.1, ansible_port: 1, ansible_user: nobody}}}\n"
     )
-    play(project, """
+    play(
+        project,
+        """
 - name: Say hello
   ansible.builtin.command: "true"
-""")
+""",
+    )
     with pytest.raises(PlaybookError, match=r"gone: Say hello: .*(refused|closed|reset)"):
         run_playbook("site.yml", paths, project=project, timeout=120)
 
@@ -161,7 +183,9 @@ def test_a_playbook_that_cannot_be_read_says_so(project: Path, paths: Paths) -> 
 
 def test_a_secret_under_no_log_is_in_no_file(project: Path, paths: Paths) -> None:
     (project / "secret").write_text("correct-horse-battery")
-    play(project, f"""
+    play(
+        project,
+        f"""
 - name: Use a secret
   ansible.builtin.command:
     argv: [cat]
@@ -172,7 +196,9 @@ def test_a_secret_under_no_log_is_in_no_file(project: Path, paths: Paths) -> Non
   args:
     stdin: "{{{{ lookup('ansible.builtin.file', '{project}/secret') }}}}"
   no_log: true
-""", hosts="one")
+""",
+        hosts="one",
+    )
     with pytest.raises(PlaybookError) as caught:
         run_playbook("site.yml", paths, project=project, timeout=120)
     assert "horse" not in str(caught.value)
@@ -182,10 +208,13 @@ def test_a_secret_under_no_log_is_in_no_file(project: Path, paths: Paths) -> Non
 
 
 def test_time_running_out_ends_everything(project: Path, paths: Paths) -> None:
-    play(project, """
+    play(
+        project,
+        """
 - name: Sleep long
   ansible.builtin.command: sleep 1000
-""")
+""",
+    )
     with pytest.raises(PlaybookError, match="did not end within 6 s"):
         run_playbook("site.yml", paths, project=project, timeout=6)
     assert left_over(paths) == []
@@ -207,10 +236,14 @@ except KeyboardInterrupt:
 def start_sleeper(project: Path, paths: Paths) -> subprocess.Popen[bytes]:
     """A process that runs a playbook whose task sleeps, returned once the task does."""
     begun = paths.root / "begun"
-    play(project, f"""
+    play(
+        project,
+        f"""
 - name: Sleep long
   ansible.builtin.shell: "touch {begun}; sleep 1000"
-""", hosts="one")
+""",
+        hosts="one",
+    )
     child = subprocess.Popen(
         [sys.executable, "-c", SLEEPER, str(project), str(paths.root)], start_new_session=True
     )
@@ -235,9 +268,13 @@ def test_the_next_run_ends_what_a_killed_one_left(project: Path, paths: Paths) -
     child.kill()
     child.wait(timeout=60)
     assert left_over(paths) != []
-    play(project, """
+    play(
+        project,
+        """
 - name: Look
   ansible.builtin.command: "true"
-""", hosts="one")
+""",
+        hosts="one",
+    )
     run_playbook("site.yml", paths, project=project, timeout=120)
     assert left_over(paths) == []

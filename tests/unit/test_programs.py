@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pulumi
 import pytest
+
 from l4lab.lab import find_labs
 
 PROJECT = Path(__file__).parents[2]

@@ -15,33 +15,49 @@ MISTAKES = {
     "name": ({"cluster": {"name": "My Lab"}}, "cluster.name is wrong", "'My Lab' is not a name"),
     "driver": ({"cluster": {"driver": "vmware"}}, "cluster.driver is wrong", "no 'vmware'"),
     "proxy": ({"cluster": {"proxy": "ebpf"}}, "cluster.proxy is wrong", "no 'ebpf'"),
-    "network text": ({"network": {"pods": "10.244.0.0.0"}}, "network.pods is wrong", "10.244.0.0.0"),
+    "network text": (
+        {"network": {"pods": "10.244.0.0.0"}},
+        "network.pods is wrong",
+        "10.244.0.0.0",
+    ),
     "host bits": ({"network": {"pods": "10.244.1.0/16"}}, "network.pods is wrong", "host bits"),
     "public": ({"network": {"pods": "8.8.0.0/16"}}, "network.pods is wrong", "not a private"),
     "small": ({"network": {"nodes": "192.168.1.0/29"}}, "network.nodes is wrong", "too small"),
     "large": ({"network": {"services": "10.0.0.0/8"}}, "network.services is wrong", "too large"),
     "overlap": (
         {"network": {"pods": "10.0.0.0/9", "services": "10.10.0.0/16"}},
-        "network.pods is wrong", "overlap",
+        "network.pods is wrong",
+        "overlap",
     ),
     "address outside": (
         {"machines": {"a": {"role": "worker", "address": "10.1.1.1", "memory": 2048}}},
-        "machines.a.address is wrong", "not a host of 192.168.128.0/24",
+        "machines.a.address is wrong",
+        "not a host of 192.168.128.0/24",
     ),
     "gateway taken": (
         {"machines": {"a": {"role": "worker", "address": "192.168.128.1", "memory": 2048}}},
-        "machines.a.address is wrong", "already the host's end",
+        "machines.a.address is wrong",
+        "already the host's end",
     ),
-    "key missing": ({"machines": {"a": {"role": "worker"}}}, "machines.a.address is missing", "MiB"),
+    "key missing": (
+        {"machines": {"a": {"role": "worker"}}},
+        "machines.a.address is missing",
+        "MiB",
+    ),
     "role": (
         {"machines": {"a": {"role": "boss", "address": "192.168.128.5", "memory": 2048}}},
-        "machines.a.role is wrong", "no 'boss'",
+        "machines.a.role is wrong",
+        "no 'boss'",
     ),
     "memory": (
-        {"machines": {"k8s-node01": {"memory": 64}}}, "machines.k8s-node01.memory", "64 MiB",
+        {"machines": {"k8s-node01": {"memory": 64}}},
+        "machines.k8s-node01.memory",
+        "64 MiB",
     ),
     "boolean": (
-        {"machines": {"k8s-node01": {"memory": True}}}, "machines.k8s-node01.memory", "True",
+        {"machines": {"k8s-node01": {"memory": True}}},
+        "machines.k8s-node01.memory",
+        "True",
     ),
     "no control plane": ({"machines": {"k8s-node01": {}}}, "machines is wrong", "control_plane"),
     "no worker": ({"machines": {"k8s-master01": {}}}, "machines is wrong", "worker"),
@@ -61,8 +77,10 @@ def test_mistake_is_named(name):
 def test_defaults_are_the_course():
     topology = parse({}, "none").topology
     assert [(m.name, str(m.address)) for m in topology.machines] == [
-        ("k8s-master01", "192.168.128.11"), ("k8s-node01", "192.168.128.21"),
-        ("k8s-node02", "192.168.128.22"), ("mariadb01", "192.168.128.31"),
+        ("k8s-master01", "192.168.128.11"),
+        ("k8s-node01", "192.168.128.21"),
+        ("k8s-node02", "192.168.128.22"),
+        ("mariadb01", "192.168.128.31"),
     ]
     assert str(topology.networks.pods) == "10.244.0.0/16"
     assert str(topology.networks.services) == "10.10.0.0/16"

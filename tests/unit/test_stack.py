@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from l4lab import engine_words, pulumi_cli, stack
 from l4lab.errors import LockedError, StackError
 from l4lab.lab import Lab

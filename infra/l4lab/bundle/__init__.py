@@ -23,7 +23,7 @@ from l4lab.bundle.part import (
     write_manifest,
 )
 from l4lab.errors import BundleError
-from l4lab.progress import Progress
+from l4lab.progress import Progress, Step
 
 _NEEDED_GIB = 20  # free disk for a cold build, kernel tree and Go's caches included
 
@@ -161,7 +161,8 @@ def _make(progress: Progress) -> Bundle:
         _install_packages(todo, cache, progress)
     for number, part in enumerate(todo, 1):
         with progress.step(f"bundle {number}/{len(todo)}: {part.name}") as step:
-            def doing(text: str, step=step) -> None:  # noqa: ANN001  # bound at once, on purpose
+
+            def doing(text: str, step: Step = step) -> None:
                 step.doing = text
 
             cache.make(part, doing)
@@ -185,7 +186,10 @@ def _assemble(cache: PartCache) -> Bundle:
             continue
         files |= read_manifest(cache.folder(part))["files"]
         shutil.copytree(
-            cache.folder(part), working, dirs_exist_ok=True, copy_function=os.link,
+            cache.folder(part),
+            working,
+            dirs_exist_ok=True,
+            copy_function=os.link,
             ignore=shutil.ignore_patterns(MANIFEST),
         )
     write_manifest(working, {"bundle": final.name, "maker": "modules"}, files)

@@ -32,7 +32,10 @@ def image_references() -> dict[str, str]:
         **{
             name: f"{registry}/{name}:{release}"
             for name in (
-                "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy",
+                "kube-apiserver",
+                "kube-controller-manager",
+                "kube-scheduler",
+                "kube-proxy",
             )
         },
         "etcd": f"{registry}/etcd:{kubernetes['images']['etcd']}",

@@ -24,9 +24,7 @@ def missing_packages(names: Iterable[str]) -> list[str]:
         timeout=30,
         check=False,
     )
-    have = {
-        line.split()[0].split(":")[0] for line in asked.stdout.splitlines() if " ii" in line
-    }
+    have = {line.split()[0].split(":")[0] for line in asked.stdout.splitlines() if " ii" in line}
     return [name for name in names if name not in have]
 
 
@@ -44,7 +42,10 @@ def ensure_packages(names: Iterable[str], log: Path) -> None:
     prefix: list[str] = []
     if os.geteuid() != 0:
         prefix = ["sudo", "-n"]
-        if not shutil.which("sudo") or not run([*prefix, "true"], timeout=10, check=False).succeeded:
+        if (
+            not shutil.which("sudo")
+            or not run([*prefix, "true"], timeout=10, check=False).succeeded
+        ):
             raise BundleError(
                 f"Debian packages are missing: {' '.join(missing)}",
                 "this user may not install packages",
@@ -70,8 +71,7 @@ def mirrors() -> dict[str, str]:
         BundleError: apt names no Debian archive here (another distribution, or no lists).
     """
     listed = run(
-        ["apt-get", "indextargets", "--format", "$(REPO_URI) $(COMPONENT)",
-         "Created-By: Packages"],
+        ["apt-get", "indextargets", "--format", "$(REPO_URI) $(COMPONENT)", "Created-By: Packages"],
         timeout=60,
     ).stdout
     found: dict[str, str] = {}

@@ -23,14 +23,31 @@ _FILES = TOOLS / "disk"
 _NODE_PROGRAMS = ("containerd", "containerd-shim-runc-v2", "ctr", "kubelet", "kubeadm", "kubectl")
 # Nothing these do is wanted on a machine of a lab, and each costs time at boot.
 _MASKED = (
-    "apt-daily-upgrade.timer", "apt-daily.timer", "dpkg-db-backup.timer", "e2scrub_all.timer",
-    "e2scrub_reap.service", "fstrim.timer", "getty@tty1.service", "ipvsadm.service",
-    "logrotate.timer", "proc-sys-fs-binfmt_misc.automount", "systemd-binfmt.service",
-    "systemd-hwdb-update.service", "systemd-logind.service", "systemd-networkd-wait-online.service",
-    "systemd-networkd.service", "systemd-networkd.socket", "systemd-random-seed.service",
-    "systemd-timesyncd.service", "systemd-udev-settle.service", "systemd-udev-trigger.service",
-    "systemd-udevd-control.socket", "systemd-udevd-kernel.socket", "systemd-udevd.service",
-    "systemd-update-utmp-runlevel.service", "systemd-update-utmp.service",
+    "apt-daily-upgrade.timer",
+    "apt-daily.timer",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
+    "fstrim.timer",
+    "getty@tty1.service",
+    "ipvsadm.service",
+    "logrotate.timer",
+    "proc-sys-fs-binfmt_misc.automount",
+    "systemd-binfmt.service",
+    "systemd-hwdb-update.service",
+    "systemd-logind.service",
+    "systemd-networkd-wait-online.service",
+    "systemd-networkd.service",
+    "systemd-networkd.socket",
+    "systemd-random-seed.service",
+    "systemd-timesyncd.service",
+    "systemd-udev-settle.service",
+    "systemd-udev-trigger.service",
+    "systemd-udevd-control.socket",
+    "systemd-udevd-kernel.socket",
+    "systemd-udevd.service",
+    "systemd-update-utmp-runlevel.service",
+    "systemd-update-utmp.service",
 )
 # How a machine's kernel is told to use its disk. No barriers: a machine that dies leaves its writes
 # in the host's cache, so only a crash of the host could lose them. The inode tables lie zeroed in a
@@ -70,12 +87,23 @@ def _files() -> list[Path]:
 def _build_root(build: Build) -> None:
     debian = catalog()["debian"]
     stream(
-        ["mmdebstrap", "--variant=minbase", f"--include={','.join(debian['packages'])}",
-         "--aptopt=APT::Install-Recommends false",
-         "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
-         "--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=path-exclude=/usr/share/info/*",
-         "--format=tar", debian["suite"], build.out / "root.tar", *sources(debian["suite"])],
-        timeout=1800, log=build.log, on_line=lambda line: build.doing(line.strip()[:70]),
+        [
+            "mmdebstrap",
+            "--variant=minbase",
+            f"--include={','.join(debian['packages'])}",
+            "--aptopt=APT::Install-Recommends false",
+            "--dpkgopt=path-exclude=/usr/share/doc/*",
+            "--dpkgopt=path-exclude=/usr/share/man/*",
+            "--dpkgopt=path-exclude=/usr/share/locale/*",
+            "--dpkgopt=path-exclude=/usr/share/info/*",
+            "--format=tar",
+            debian["suite"],
+            build.out / "root.tar",
+            *sources(debian["suite"]),
+        ],
+        timeout=1800,
+        log=build.log,
+        on_line=lambda line: build.doing(line.strip()[:70]),
     )
 
 
@@ -95,8 +123,25 @@ def _build_disk(build: Build) -> None:
     image = build.out / "disk" / "base.img"
     image.parent.mkdir()
     build.doing("writing the file system")
-    run(["mke2fs", "-q", "-t", "ext4", "-m", "0", "-L", "l4lab", "-E", "nodiscard", "-d", root,
-         image, f"{catalog()['disk']['size_mib']}M"], timeout=600)
+    run(
+        [
+            "mke2fs",
+            "-q",
+            "-t",
+            "ext4",
+            "-m",
+            "0",
+            "-L",
+            "l4lab",
+            "-E",
+            "nodiscard",
+            "-d",
+            root,
+            image,
+            f"{catalog()['disk']['size_mib']}M",
+        ],
+        timeout=600,
+    )
     shutil.rmtree(root)
     _import_images(build, image)
 
@@ -153,12 +198,26 @@ def _import_images(build: Build, image: Path) -> None:
     uml.mkdir()
     cpu = min(os.sched_getaffinity(0))
     stream(
-        ["taskset", "-c", str(cpu), build.needs["kernel"] / "kernel" / "linux", "umid=import",
-         f"uml_dir={uml}/", f"ubd0={image}", f"ubd1r={build.needs['images']}/images/images.tar",
-         *ROOT_DISK, "mem=1536M",
-         "init=/usr/local/lib/l4lab/import-images", "con=null", "con0=null,fd:1", "seccomp=on",
-         "panic=-1"],
-        timeout=_IMPORT_DEADLINE, log=console, env={"HOME": str(uml)},
+        [
+            "taskset",
+            "-c",
+            str(cpu),
+            build.needs["kernel"] / "kernel" / "linux",
+            "umid=import",
+            f"uml_dir={uml}/",
+            f"ubd0={image}",
+            f"ubd1r={build.needs['images']}/images/images.tar",
+            *ROOT_DISK,
+            "mem=1536M",
+            "init=/usr/local/lib/l4lab/import-images",
+            "con=null",
+            "con0=null,fd:1",
+            "seccomp=on",
+            "panic=-1",
+        ],
+        timeout=_IMPORT_DEADLINE,
+        log=console,
+        env={"HOME": str(uml)},
         on_line=lambda line: build.doing(line.strip()[:70]),
     )
     said = console.read_text(errors="replace")

@@ -106,9 +106,24 @@ def go_part(component: str) -> Part:
         built = build.work / "built"
         built.mkdir(exist_ok=True)
         stream(
-            [go, "build", "-v", "-mod=readonly", "-trimpath", "-buildvcs=false",
-             "-ldflags", flags, "-o", f"{built}{os.sep}", "tool"],
-            timeout=_BUILD_DEADLINE, log=build.log, on_line=compiled, env=settings, cwd=folder,
+            [
+                go,
+                "build",
+                "-v",
+                "-mod=readonly",
+                "-trimpath",
+                "-buildvcs=false",
+                "-ldflags",
+                flags,
+                "-o",
+                f"{built}{os.sep}",
+                "tool",
+            ],
+            timeout=_BUILD_DEADLINE,
+            log=build.log,
+            on_line=compiled,
+            env=settings,
+            cwd=folder,
         )
         for program in sorted(built.iterdir()):
             place = _NAMES.get(
@@ -129,7 +144,9 @@ def _calico_crds(build: Build, go: Path) -> None:
     module = "github.com/projectcalico/calico"
     listed = run(
         [go, "list", "-m", "-f", "{{.Dir}}", module],
-        timeout=120, env={"GOTOOLCHAIN": "local"}, cwd=TOOLS / "calico",
+        timeout=120,
+        env={"GOTOOLCHAIN": "local"},
+        cwd=TOOLS / "calico",
     )
     definitions = sorted((Path(listed.stdout.strip()) / "libcalico-go/config/crd").glob("*.yaml"))
     if not definitions:

@@ -25,8 +25,16 @@ _FILES = TOOLS / "images"
 
 # Packages of the images that need more than one program. busybox gives them a shell.
 _ROOTS = {
-    "network": ("busybox", "conntrack", "ethtool", "ipset", "iproute2", "iptables", "kmod",
-                "nftables"),
+    "network": (
+        "busybox",
+        "conntrack",
+        "ethtool",
+        "ipset",
+        "iproute2",
+        "iptables",
+        "kmod",
+        "nftables",
+    ),
     "nginx": ("busybox", "nginx-light"),
     "busybox": ("busybox",),
 }
@@ -46,7 +54,9 @@ _RECIPES = {
         name: _Recipe(None, (f"kubernetes/bin/{name}",), (f"/usr/local/bin/{name}",))
         for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
     },
-    "kube-proxy": _Recipe("network", ("kubernetes/bin/kube-proxy",), ("/usr/local/bin/kube-proxy",)),
+    "kube-proxy": _Recipe(
+        "network", ("kubernetes/bin/kube-proxy",), ("/usr/local/bin/kube-proxy",)
+    ),
     "etcd": _Recipe(None, ("etcd/bin/etcd", "etcd/bin/etcdctl"), ("/usr/local/bin/etcd",)),
     "coredns": _Recipe(None, ("coredns/bin/coredns",), ("/usr/local/bin/coredns",)),
     "pause": _Recipe(None, ("/usr/bin/catatonit",), ("/usr/local/bin/catatonit", "-P")),
@@ -100,8 +110,16 @@ def _build(build: Build) -> None:
                 source = build.needs[component] / rest
             _umoci(build, "insert", layout, name, source, f"/usr/local/bin/{source.name}")
         words = [f"--config.cmd={word}" for word in recipe.command]
-        _umoci(build, "config", layout, name, f"--config.env={_SEARCH_PATH}",
-               "--clear=config.entrypoint", *_entrypoint(name, recipe), *words)
+        _umoci(
+            build,
+            "config",
+            layout,
+            name,
+            f"--config.env={_SEARCH_PATH}",
+            "--clear=config.entrypoint",
+            *_entrypoint(name, recipe),
+            *words,
+        )
     for root in _ROOTS:
         run(["umoci", "rm", "--image", f"{layout}:root-{root}"], timeout=60)
     run(["umoci", "gc", "--layout", layout], timeout=120)
@@ -109,15 +127,31 @@ def _build(build: Build) -> None:
     build.doing("packing")
     target = build.out / "images"
     target.mkdir()
-    run(["tar", "--sort=name", "--owner=0", "--group=0", "-cf", target / "images.tar",
-         "-C", layout, "."], timeout=600)
+    run(
+        [
+            "tar",
+            "--sort=name",
+            "--owner=0",
+            "--group=0",
+            "-cf",
+            target / "images.tar",
+            "-C",
+            layout,
+            ".",
+        ],
+        timeout=600,
+    )
     (target / "images.json").write_text(json.dumps(image_references(), indent=1) + "\n")
     shutil.rmtree(work)
 
 
 def _entrypoint(name: str, recipe: _Recipe) -> list[str]:
     """CoreDNS's manifest gives arguments only, so its program must be the entry point."""
-    return [f"--config.entrypoint={recipe.command[0]}", "--clear=config.cmd"] if name == "coredns" else []
+    return (
+        [f"--config.entrypoint={recipe.command[0]}", "--clear=config.cmd"]
+        if name == "coredns"
+        else []
+    )
 
 
 def _umoci(build: Build, verb: str, layout: Path, tag: str, *words: str | Path) -> None:
@@ -132,15 +166,30 @@ def _make_root(name: str, folder: Path, build: Build) -> None:
     """Unpack packages without configuring them, and lay our files over them."""
     suite = catalog()["debian"]["suite"]
     done = run(
-        ["mmdebstrap", "--variant=extract", f"--include={','.join(_ROOTS[name])}",
-         "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
-         "--dpkgopt=path-exclude=/usr/share/locale/*", suite, folder, *sources(suite)],
+        [
+            "mmdebstrap",
+            "--variant=extract",
+            f"--include={','.join(_ROOTS[name])}",
+            "--dpkgopt=path-exclude=/usr/share/doc/*",
+            "--dpkgopt=path-exclude=/usr/share/man/*",
+            "--dpkgopt=path-exclude=/usr/share/locale/*",
+            suite,
+            folder,
+            *sources(suite),
+        ],
         timeout=900,
     )
     with build.log.open("a") as log:
         log.write(done.stderr)
-    for path in ("usr/share/doc", "usr/share/man", "usr/share/locale", "var/lib/apt",
-                 "var/cache", "var/lib/dpkg", "dev"):
+    for path in (
+        "usr/share/doc",
+        "usr/share/man",
+        "usr/share/locale",
+        "var/lib/apt",
+        "var/cache",
+        "var/lib/dpkg",
+        "dev",
+    ):
         shutil.rmtree(folder / path, ignore_errors=True)
     (folder / "etc").mkdir(exist_ok=True)
     for source in (_FILES / "all", _FILES / name):

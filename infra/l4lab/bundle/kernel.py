@@ -15,8 +15,17 @@ from l4lab.command import run, stream
 from l4lab.errors import BundleError
 
 CONFIG = TOOLS / "kernel" / "config"
-_PACKAGES = ("bc", "bison", "flex", "gcc", "libc6-dev", "libelf-dev", "libssl-dev", "make",
-             "xz-utils")
+_PACKAGES = (
+    "bc",
+    "bison",
+    "flex",
+    "gcc",
+    "libc6-dev",
+    "libelf-dev",
+    "libssl-dev",
+    "make",
+    "xz-utils",
+)
 
 
 def kernel_part() -> Part:
@@ -42,14 +51,14 @@ def _build(build: Build) -> None:
         archive.update()
         package = _newest(archive.search(r"^linux-source-[0-9.]+$"), wanted["minimum"])
         build.doing(f"fetching {package}")
-        file = archive.download(package)
-        build.doing(f"unpacking {file.name}")
-        run(["dpkg-deb", "-x", file, build.work / "package"], timeout=600)
+        downloaded = archive.download(package)
+        build.doing(f"unpacking {downloaded.name}")
+        run(["dpkg-deb", "-x", downloaded, build.work / "package"], timeout=600)
         source = next((build.work / "package" / "usr" / "src").glob("linux-source-*.tar.xz"))
         run(["tar", "-xf", source, "-C", tree, "--strip-components=1"], timeout=900)
-        file.unlink()
+        downloaded.unlink()
         shutil.rmtree(build.work / "package")
-        unpacked.write_text(file.name + "\n")
+        unpacked.write_text(downloaded.name + "\n")
     cpus = len(os.sched_getaffinity(0))
     target = ["make", "ARCH=um", f"-j{cpus}"]
     build.doing("configuring")

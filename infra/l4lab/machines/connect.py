@@ -49,7 +49,7 @@ def main(record: Path, host: str, port: str) -> int:
     except OSError as failed:
         sys.stderr.write(f"l4lab: cannot reach {host} port {port}: {failed}; see l4lab status\n")
         return 1
-    connection.setblocking(True)  # noqa: FBT003  # the standard library's own signature
+    connection.setblocking(True)
     handle = array.array("i", [connection.fileno()])
     with socket.socket(fileno=os.dup(1)) as ssh:
         ssh.sendmsg([b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, handle)])

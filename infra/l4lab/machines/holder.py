@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 # From <linux/sched.h>
 CLONE_NEWNS = 0x00020000
@@ -102,17 +103,20 @@ class Holder:
         )
         self.converge()
         while True:
-            number = signal.sigwait(signals)
-            if number == signal.SIGTERM:
+            received = signal.sigwait(signals)
+            if received == signal.SIGTERM:
                 return
-            if number == signal.SIGHUP:
+            self.reap()  # first: a machine that just ended is to be started again too
+            if received == signal.SIGHUP:
                 self.converge()
-            self.reap()
 
-    def read(self) -> dict:
-        return json.loads(self.spec_path.read_text())
+    def read(self) -> dict[str, Any]:
+        """The spec as it is now."""
+        spec: dict[str, Any] = json.loads(self.spec_path.read_text())
+        return spec
 
     def ip(self, *lines: str) -> None:
+        """Change links and addresses, all lines in one process."""
         subprocess.run(["ip", "-batch", "-"], input="\n".join(lines) + "\n", text=True, check=True)
 
     def converge(self) -> None:
@@ -138,7 +142,8 @@ class Holder:
                     stderr=subprocess.STDOUT,
                     env=machine["environment"],
                     start_new_session=True,
-                    preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, set()),
+                    # The mask is inherited. There are no threads here that could be in the way.
+                    preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, set()),  # noqa: PLW1509
                 )
             self.running[process.pid] = machine["name"]
             (folder / "started.json").write_text(json.dumps({"pid": process.pid}))

@@ -40,13 +40,17 @@ def namespace_obstacles() -> list[str]:
         os._exit(0)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if status:
-        found.append(f"this user may not make namespaces ({os.strerror(status)}): be root, or "
-                     "allow them (kernel.unprivileged_userns_clone, a container's privileges)")
+        found.append(
+            f"this user may not make namespaces ({os.strerror(status)}): be root, or "
+            "allow them (kernel.unprivileged_userns_clone, a container's privileges)"
+        )
     try:
         os.close(os.open("/dev/net/tun", os.O_RDWR))
     except OSError as failed:
-        found.append(f"/dev/net/tun cannot be opened ({failed.strerror}): load the tun module, "
-                     "give the container that device, or be root")
+        found.append(
+            f"/dev/net/tun cannot be opened ({failed.strerror}): load the tun module, "
+            "give the container that device, or be root"
+        )
     return found
 
 

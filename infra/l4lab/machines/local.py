@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +22,7 @@ from l4lab.bundle import Bundle
 from l4lab.bundle.disk import ROOT_DISK
 from l4lab.command import run
 from l4lab.errors import MachineError
-from l4lab.machines import connect, holder, host, keys
+from l4lab.machines import connect, holder, host, keys, seed
 from l4lab.machines.driver import MachineStatus
 from l4lab.retry import TimedOut, wait_for
 from l4lab.state import Paths, read_json, write_json
@@ -51,10 +48,11 @@ class LocalDriver:
 
     def obstacles(self) -> list[str]:
         """Why this host cannot have these machines; empty when it can."""
-        found = [f"the program {name} is missing: apt-get install {package}"
-                 for name, package in (("ip", "iproute2"), ("taskset", "util-linux"),
-                                       ("mount", "mount"))
-                 if not shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")]
+        found = [
+            f"the program {name} is missing: apt-get install {package}"
+            for name, package in (("ip", "iproute2"), ("taskset", "util-linux"), ("mount", "mount"))
+            if not shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+        ]
         if os.uname().machine != "x86_64":
             found.append(f"the processor is {os.uname().machine}; the kernel is built for x86_64")
         found += host.namespace_obstacles()
@@ -81,8 +79,9 @@ class LocalDriver:
         parent = next(folder for folder in self.paths.root.parents if folder.exists())
         disk = shutil.disk_usage(parent).free / 2**30
         if disk < _DISK_GIB:
-            found.append(f"{disk:.1f} GiB of disk are free below {parent}; the machines may "
-                         f"need {_DISK_GIB}")
+            found.append(
+                f"{disk:.1f} GiB of disk are free below {parent}; the machines may need {_DISK_GIB}"
+            )
         return found
 
     def running(self) -> bool:
@@ -113,15 +112,22 @@ class LocalDriver:
         keys.ensure_key(self.paths.ssh / keys.CLIENT_KEY)
         keys.write_client_files(self.paths, self.topology, self.record)
         doing("writing disks")
-        machines = [self._prepare(number, machine, bundle)
-                    for number, machine in enumerate(self.topology.machines)]
+        machines = [
+            self._prepare(number, machine, bundle)
+            for number, machine in enumerate(self.topology.machines)
+        ]
         networks = self.topology.networks
-        write_json(self.spec, {
-            "gateway": f"{networks.gateway}/{networks.nodes.prefixlen}",
-            "machines": machines,
-        })
+        write_json(
+            self.spec,
+            {
+                "gateway": f"{networks.gateway}/{networks.nodes.prefixlen}",
+                "machines": machines,
+            },
+        )
         pid = self._holder()
         if pid:
+            for machine in self.topology.machines:
+                self._forget_end(machine)
             os.kill(pid, signal.SIGHUP)
         else:
             self._start_holder()
@@ -131,8 +137,8 @@ class LocalDriver:
     def _prepare(self, number: int, machine: Machine, bundle: Bundle) -> dict[str, Any]:
         folder = self.paths.machines / machine.name
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._write_seed(machine, folder / "seed.tar")
-        cpus = sorted(os.sched_getaffinity(0))
+        seed.write(folder / "seed.tar", machine, topology=self.topology, paths=self.paths)
+        cpu = processor(number, sorted(os.sched_getaffinity(0)))
         tap = f"tap{number}"
         disk, base = folder / "disk.cow", bundle.disk
         kept = read_json(folder / "disk.json")
@@ -149,46 +155,42 @@ class LocalDriver:
             "folder": str(folder),
             "tap": tap,
             # TMPDIR is where UML keeps the machine's memory; HOME must be set or it panics.
-            "environment": {"HOME": str(uml), "TMPDIR": str(host.memory_folder()),
-                            "PATH": os.environ.get("PATH", os.defpath)},
+            "environment": {
+                "HOME": str(uml),
+                "TMPDIR": str(host.memory_folder()),
+                "PATH": os.environ.get("PATH", os.defpath),
+            },
             "argv": [
                 # One CPU each: a system call is a hand-over between two host processes, and
                 # across CPUs it costs six times as much.
-                shutil.which("taskset") or "taskset", "-c", str(cpus[number % len(cpus)]),
-                str(bundle.kernel), f"umid={machine.name}", f"uml_dir={uml}/",
-                f"ubd0={disk},{base}", f"ubd1r={folder / 'seed.tar'}", *ROOT_DISK,
+                shutil.which("taskset") or "taskset",
+                "-c",
+                str(cpu),
+                str(bundle.kernel),
+                f"umid={machine.name}",
+                f"uml_dir={uml}/",
+                f"ubd0={disk},{base}",
+                f"ubd1r={folder / 'seed.tar'}",
+                *ROOT_DISK,
                 f"mem={machine.memory_mib}M",
-                f"vec0:transport=tap,ifname={tap},depth=128,gro=1", "con=null",
-                "con0=null,fd:1", "seccomp=on", f"systemd.hostname={machine.name}",
-                f"systemd.machine_id={identity}", "net.ifnames=0", "panic=-1", "loglevel=4",
+                f"vec0:transport=tap,ifname={tap},depth=128,gro=1",
+                "con=null",
+                "con0=null,fd:1",
+                "seccomp=on",
+                f"systemd.hostname={machine.name}",
+                f"systemd.machine_id={identity}",
+                "net.ifnames=0",
+                "panic=-1",
+                "loglevel=4",
             ],
         }
 
-    def _write_seed(self, machine: Machine, target: Path) -> None:
-        """Write the archive that makes the machine itself; see ``tools/disk``."""
-        networks = self.topology.networks
-        client = (self.paths.ssh / f"{keys.CLIENT_KEY}.pub").read_text()
-        host_key = keys.host_key(self.paths, machine.name)
-        names = "".join(f"{other.address} {other.name}\n" for other in self.topology.machines)
-        files = {
-            "etc/l4lab/machine": f"ADDRESS={machine.address}\nPREFIX={networks.nodes.prefixlen}\n"
-            f"GATEWAY={networks.gateway}\n",
-            "etc/hostname": machine.name + "\n",
-            "etc/hosts": "127.0.0.1 localhost\n" + names,
-            "etc/ssh/ssh_host_ed25519_key": host_key.read_text(),
-            "etc/ssh/ssh_host_ed25519_key.pub": host_key.with_name(host_key.name + ".pub").read_text(),
-            "root/.ssh/authorized_keys": client,
-        }
-        private = ("etc/ssh/ssh_host_ed25519_key", "root/.ssh/authorized_keys")
-        working = target.with_suffix(".new")
-        working.touch(mode=0o600)
-        with tarfile.open(working, "w") as archive:
-            for name, text in files.items():
-                entry = tarfile.TarInfo(name)
-                entry.size = len(text.encode())
-                entry.mode = 0o600 if name in private else 0o644
-                archive.addfile(entry, io.BytesIO(text.encode()))
-        working.replace(target)
+    def _forget_end(self, machine: Machine) -> None:
+        """What an earlier life of the machine left must not be taken for its next one's end."""
+        folder = self.paths.machines / machine.name
+        if (folder / "ended.json").exists():
+            (folder / "started.json").unlink(missing_ok=True)
+            (folder / "ended.json").unlink()
 
     def _start_holder(self) -> None:
         self.record.unlink(missing_ok=True)
@@ -200,13 +202,22 @@ class LocalDriver:
         with log.open("ab") as output:
             started = subprocess.run(
                 [sys.executable, "-I", holder.__file__, self.spec],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False, timeout=30,
-                env={**os.environ, "PATH": path}, start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                check=False,
+                timeout=30,
+                env={**os.environ, "PATH": path},
+                start_new_session=True,
             )
         if started.returncode != 0 or not self._holder():
             lines = log.read_text().strip().splitlines()
-            raise MachineError("the lab network could not be made", lines[-1] if lines else None,
-                               "l4lab doctor", details=log)
+            raise MachineError(
+                "the lab network could not be made",
+                lines[-1] if lines else None,
+                "l4lab doctor",
+                details=log,
+            )
 
     def _wait_for_ssh(self, doing: Callable[[str], None]) -> None:
         waiting = {machine.name: machine for machine in self.topology.machines}
@@ -219,22 +230,36 @@ class LocalDriver:
             return f"no SSH on {', '.join(waiting)}" if waiting else None
 
         try:
-            wait_for("SSH on all machines", probe, within=_SSH_DEADLINE, every=0.1,
-                     meanwhile=self._refuse_dead)
+            wait_for(
+                "SSH on all machines",
+                probe,
+                within=_SSH_DEADLINE,
+                every=0.1,
+                meanwhile=self._refuse_dead,
+            )
         except TimedOut as late:
             name = next(iter(waiting))
-            raise MachineError(f"{name} does not answer", str(late), "l4lab status",
-                               details=self.paths.machines / name / "console.log") from late
+            raise MachineError(
+                f"{name} does not answer",
+                str(late),
+                "l4lab status",
+                details=self.paths.machines / name / "console.log",
+            ) from late
 
     def _refuse_dead(self) -> None:
         if not self.running():
-            raise MachineError("the process that holds the lab network has died",
-                               self._last_lines(self.paths.machines / "holder.log"), "l4lab up")
+            raise MachineError(
+                "the process that holds the lab network has died",
+                self._last_lines(self.paths.machines / "holder.log"),
+                "l4lab up",
+            )
         for status in self.status():
-            if not status.running:
+            # One without the note of its end is only not started yet.
+            if not status.running and (self.paths.machines / status.name / "ended.json").exists():
                 console = self.paths.machines / status.name / "console.log"
-                raise MachineError(f"{status.name} has died", status.note, "l4lab up",
-                                   details=console)
+                raise MachineError(
+                    f"{status.name} has died", status.note, "l4lab up", details=console
+                )
 
     def enter(self) -> None:
         """Move this process into the lab network.
@@ -244,21 +269,35 @@ class LocalDriver:
         """
         pid = self._holder()
         if pid is None:
-            raise MachineError("the machines are not up", "the lab network is not there",
-                               "l4lab up")
+            raise MachineError(
+                "the machines are not up", "the lab network is not there", "l4lab up"
+            )
         try:
-            wait_for("the lab network", lambda: None if host.bridge_is_up(pid) else "no bridge yet",
-                     within=15, every=0.05, meanwhile=self._refuse_dead_holder)
+            wait_for(
+                "the lab network",
+                lambda: None if host.bridge_is_up(pid) else "no bridge yet",
+                within=15,
+                every=0.05,
+                meanwhile=self._refuse_dead_holder,
+            )
             connect.enter(pid)
         except (TimedOut, OSError) as failed:
-            raise MachineError("cannot enter the lab network", str(failed), "l4lab doctor",
-                               details=self.paths.machines / "holder.log") from failed
+            raise MachineError(
+                "cannot enter the lab network",
+                str(failed),
+                "l4lab doctor",
+                details=self.paths.machines / "holder.log",
+            ) from failed
 
     def _refuse_dead_holder(self) -> None:
         if not self.running():
             log = self.paths.machines / "holder.log"
-            raise MachineError("the lab network could not be made", self._last_lines(log),
-                               "l4lab doctor", details=log)
+            raise MachineError(
+                "the lab network could not be made",
+                self._last_lines(log),
+                "l4lab doctor",
+                details=log,
+            )
 
     def status(self) -> list[MachineStatus]:
         """How each machine is."""
@@ -303,11 +342,16 @@ class LocalDriver:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
             try:
-                wait_for("the end of the machines", lambda: "still there" if self.running() else
-                         None, within=30, every=0.05)
+                wait_for(
+                    "the end of the machines",
+                    lambda: "still there" if self.running() else None,
+                    within=30,
+                    every=0.05,
+                )
             except TimedOut as late:
-                raise MachineError("the machines do not end", str(late),
-                                   f"look at process {pid}") from late
+                raise MachineError(
+                    "the machines do not end", str(late), f"look at process {pid}"
+                ) from late
         self.record.unlink(missing_ok=True)
         if keep_disks:
             for machine in self.topology.machines:
@@ -317,17 +361,36 @@ class LocalDriver:
 
     def _power_off(self) -> None:
         """Shut all machines down cleanly, side by side, so that their disks are whole."""
-        def one(machine: Machine) -> None:
-            run(["ssh", "-F", self.paths.ssh_config, machine.name, "systemctl", "poweroff"],
-                timeout=20, check=False)
 
-        threads = [threading.Thread(target=one, args=(machine,))
-                   for machine in self.topology.machines]
+        def one(machine: Machine) -> None:
+            run(
+                ["ssh", "-F", self.paths.ssh_config, machine.name, "systemctl", "poweroff"],
+                timeout=20,
+                check=False,
+            )
+
+        threads = [
+            threading.Thread(target=one, args=(machine,)) for machine in self.topology.machines
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         with contextlib.suppress(TimedOut):  # one that hangs is ended hard; ext4 has a journal
-            wait_for("shutdown", lambda: next(
-                (status.name for status in self.status() if status.running), None),
-                within=_OFF_DEADLINE)
+            wait_for(
+                "shutdown",
+                lambda: next((status.name for status in self.status() if status.running), None),
+                within=_OFF_DEADLINE,
+            )
+
+
+def processor(number: int, processors: list[int]) -> int:
+    """The host processor for the machine at place ``number`` of the topology.
+
+    The control plane comes first and does most of the work: it has the first processor to itself
+    where there are two or more, and the others share the rest.
+    """
+    if number == 0 or len(processors) == 1:
+        return processors[0]
+    others = processors[1:]
+    return others[(number - 1) % len(others)]

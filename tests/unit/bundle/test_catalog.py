@@ -30,7 +30,8 @@ def test_go_mod_pins_the_catalogue(component):
 def test_every_kubernetes_version_is_the_same():
     text = (TOOLS / "kubernetes" / "go.mod").read_text()
     assert f"-X k8s.io/component-base/version.gitVersion=v{version('kubernetes')}" in stamps(
-        "kubernetes")
+        "kubernetes"
+    )
     minor = version("kubernetes").split(".", 1)[1]
     replaced = re.findall(r"^\s+k8s\.io/\S+ => k8s\.io/\S+ v0\.(\S+)$", text, re.M)
     assert len(replaced) > 25

@@ -43,8 +43,12 @@ def test_made_once(cache):
 
 def test_key_follows_inputs_and_needs():
     need = part(fill, name="need")
-    keys = {part(fill).key, part(fill, inputs="2").key, part(fill, needs=(need,)).key,
-            part(fill, needs=(part(fill, name="need", inputs="2"),)).key}
+    keys = {
+        part(fill).key,
+        part(fill, inputs="2").key,
+        part(fill, needs=(need,)).key,
+        part(fill, needs=(part(fill, name="need", inputs="2"),)).key,
+    }
     assert len(keys) == 4
 
 

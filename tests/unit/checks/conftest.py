@@ -1,6 +1,6 @@
 import pytest
-from l4lab.checks.runner import Runner
 
+from l4lab.checks.runner import Runner
 from labs.clusterip import checks as clusterip_checks
 from labs.clusterip import facts
 from tests.unit.checks.world import Clock, World

@@ -1,8 +1,8 @@
 """The checks of lab clusterip against a cluster in memory: green as it is, red by each break."""
 
 import pytest
-from l4lab.checks import State
 
+from l4lab.checks import State
 from labs.clusterip import facts
 from tests.unit.checks import breaks
 

@@ -3,6 +3,7 @@
 import stat
 
 import pytest
+
 from l4lab.checks import CannotMeasure, diagnosis
 from l4lab.command import Result
 

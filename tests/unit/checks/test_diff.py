@@ -1,6 +1,7 @@
 """Comparing asserted fields only."""
 
 import pytest
+
 from l4lab.checks.diff import differences
 
 

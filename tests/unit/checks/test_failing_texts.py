@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
-from l4lab.checks import explain
 
+from l4lab.checks import explain
 from tests.unit.checks import breaks
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -1,8 +1,8 @@
 """The catalogue of breaks for real clusters names checks there are, and leaves none out."""
 
 import pytest
-from l4lab.checks import Check, declared
 
+from l4lab.checks import Check, declared
 from labs.clusterip import checks
 from tests.cluster.faults import BREAKS
 

@@ -6,6 +6,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+
 from l4lab.checks import Fault
 from l4lab.checks.network import (
     curl_argv,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import paramiko
 import pytest
+
 from l4lab.checks import API, NODES, CannotMeasure, Vantage, Where
 from l4lab.checks.reach import LiveReach, SharedReads, slowness
 from l4lab.command import Result

@@ -4,6 +4,7 @@ import json
 import xml.etree.ElementTree as ET
 
 import pytest
+
 from l4lab.checks import CheckResult, Fault, LabReport, State, explain
 
 

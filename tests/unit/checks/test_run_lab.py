@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from l4lab.checks import run_lab, runner
 from l4lab.lab import get_lab
 from l4lab.state import Access, Paths

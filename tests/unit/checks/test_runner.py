@@ -4,6 +4,7 @@ import threading
 from types import ModuleType
 
 import pytest
+
 from l4lab.checks import (
     API,
     DBHOST,

@@ -1,6 +1,7 @@
 """When a check passes, fails, wobbles or gives up: decided on a clock that no machine drives."""
 
 import pytest
+
 from l4lab.checks import CannotMeasure, Hopeless, NotHere, Seen, State, Unmet
 from l4lab.checks.verbs import SETTLE, consistently, eventually, judge, never
 

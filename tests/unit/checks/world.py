@@ -13,7 +13,6 @@ from ipaddress import IPv4Address, IPv4Network
 from l4lab.checks.model import CannotMeasure, Where
 from l4lab.command import Result
 from l4lab.topology import Machine, Networks, Role, Topology
-
 from labs.clusterip import facts
 
 ADDRESS = "10.10.3.4"

@@ -1,0 +1,281 @@
+"""The life of a cluster over a full fake driver: order, records, locks, what a failure leaves."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from l4lab import cluster as module
+from l4lab import machines
+from l4lab.bundle import Bundle
+from l4lab.cluster import Cluster
+from l4lab.errors import LockedError, MachineError, PlaybookError, UsageError
+from l4lab.playbook import HostStats, PlaybookResult, TaskEvent
+from l4lab.progress import Progress
+from l4lab.settings import parse
+from l4lab.state import lock, paths_of
+from tests.unit.machines.fake import LOG
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from l4lab.state import lock
+with lock(Path(sys.argv[1]), "it"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+class World:
+    """A project with a fake driver, a bundle of nothing, and a playbook that only notes its run."""
+
+    def __init__(self, project):
+        self.project = project
+        self.log = project / LOG
+        self.shown = io.StringIO()
+        self.failure = None
+
+    def cluster(self, **settings):
+        return Cluster(self.project, parse(settings, "none"), Progress(self.shown))
+
+    def did(self):
+        return self.log.read_text().splitlines() if self.log.exists() else []
+
+    def tell(self, line):
+        with self.log.open("a") as file:
+            file.write(line + "\n")
+
+    def ensure(self, _progress):
+        self.tell("bundle")
+        return Bundle(self.project / "bundle")
+
+    def run_playbook(self, playbook, paths, *, project, on_task, timeout):
+        self.tell(f"{playbook} {'with' if paths.inventory.exists() else 'without'} inventory")
+        assert project == self.project
+        assert timeout > 0
+        on_task(TaskEvent(host="a", play="p", task="t", status="start", started=0.0))
+        if self.failure:
+            raise self.failure
+        if playbook == "site.yml":
+            paths.kubeconfig.write_text("kubeconfig")
+        return PlaybookResult(
+            playbook=playbook,
+            hosts={"a": HostStats(ok=3, changed=2)},
+            tasks=(),
+            seconds=1.0,
+            log=paths.logs / "log",
+        )
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    made = World(tmp_path)
+    monkeypatch.setitem(machines.DRIVERS, "local", "tests.unit.machines.fake:FakeDriver")
+    monkeypatch.setattr(module.bundles, "ensure", made.ensure)
+    monkeypatch.setattr(module, "run_playbook", made.run_playbook)
+    return made
+
+
+def test_up_is_bundle_record_machines_inventory_playbook(world):
+    cluster = world.cluster()
+    assert cluster.up().changed == 2
+    assert world.did() == ["bundle", "up with record", "site.yml with inventory"]
+    assert cluster.driver.entered
+    titles = [line.split()[1] for line in world.shown.getvalue().splitlines()]
+    assert titles == ["check", "machines", "cluster"]
+    assert "2 changed" in world.shown.getvalue()
+
+
+def test_the_record_says_what_was_made_and_keeps_its_date(world):
+    cluster = world.cluster()
+    cluster.up()
+    first = cluster.record()
+    assert (first["cluster"], first["driver"]) == ("l4lab", "fake")
+    assert first["bundle"] == str(world.project / "bundle")
+    assert first["shape"]["machines"]["k8s-node01"] == ["worker", "192.168.128.21"]
+    assert first["shape"]["networks"]["services"] == "10.10.0.0/16"
+    assert cluster.paths.record.stat().st_mode & 0o777 == 0o600
+    cluster.up()
+    assert cluster.record() == first
+
+
+def test_the_record_is_there_even_when_machines_cannot_be_made(world, monkeypatch):
+    cluster = world.cluster()
+
+    def fails(_bundle, _doing):
+        raise MachineError("no")
+
+    monkeypatch.setattr(cluster.driver, "up", fails)
+    with pytest.raises(MachineError):
+        cluster.up()
+    assert cluster.record()["cluster"] == "l4lab"
+    assert cluster.down()
+    assert "down keep_disks=False" in world.did()
+
+
+def test_a_host_that_cannot_is_refused_before_anything_is_made(world):
+    cluster = world.cluster()
+    cluster.driver.hinders = ["too little memory", "no tun"]
+    with pytest.raises(MachineError) as raised:
+        cluster.up()
+    assert raised.value.reason == "too little memory; no tun"
+    assert world.did() == []
+    assert not cluster.paths.root.exists()
+
+
+CHANGES = {
+    "network": {"network": {"services": "10.20.0.0/16"}},
+    "machines": {
+        "machines": {
+            "k8s-master01": {},
+            "k8s-node01": {"address": "192.168.128.99"},
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_a_made_cluster_keeps_its_shape(world, change):
+    world.cluster().up()
+    done = world.did()
+    other = world.cluster(**change)
+    with pytest.raises(UsageError) as raised:
+        other.up()
+    assert raised.value.brief == "the settings of cluster l4lab have changed"
+    assert world.did() == done
+    other.down()
+    other.up()  # after down there is nothing that could be of another shape
+
+
+def test_more_memory_is_no_other_shape(world):
+    world.cluster().up()
+    memory = {name: {} for name in ("k8s-master01", "k8s-node01", "k8s-node02", "mariadb01")}
+    memory["k8s-node01"] = {"memory": 3000}
+    world.cluster(machines=memory).up()
+
+
+def test_a_failed_playbook_keeps_the_machines_and_up_goes_on(world):
+    cluster = world.cluster()
+    world.failure = PlaybookError("site.yml failed", "k8s-node01: t: no")
+    with pytest.raises(PlaybookError):
+        cluster.up()
+    assert all(status.running for status in cluster.status())
+    assert "✗ cluster" in world.shown.getvalue()
+    with pytest.raises(UsageError) as raised:
+        cluster.enter()
+    assert raised.value.reason == "the last up did not come to its end"
+    world.failure = None
+    cluster.up()
+    assert cluster.enter().kubectl == world.project / "bundle" / "bin" / "kubectl"
+
+
+@pytest.fixture
+def other(world):
+    """Another l4lab that works on the cluster."""
+    path = world.cluster().paths.root / "lock"
+    path.parent.mkdir(parents=True)
+    process = subprocess.Popen([sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait(10)
+
+
+@pytest.mark.parametrize("verb", ["up", "down"])
+def test_two_at_once_are_refused_and_the_other_is_named(world, other, verb):
+    cluster = world.cluster()
+    with pytest.raises(LockedError) as raised:
+        getattr(cluster, verb)()
+    assert raised.value.brief == "cluster l4lab is in use"
+    assert f"process {other.pid}: " in raised.value.reason
+    assert not [line for line in world.did() if line != "bundle"]
+    # A dead holder is no holder.
+    other.send_signal(signal.SIGKILL)
+    other.wait(10)
+    getattr(cluster, verb)()
+
+
+def test_reset_is_refused_while_another_works(world):
+    cluster = world.cluster()
+    cluster.up()
+    # The lock belongs to the open file, so that a second holder can be this very process.
+    with lock(cluster.paths.root / "lock", "it"), pytest.raises(LockedError) as raised:
+        cluster.reset()
+    assert f"process {os.getpid()}: " in raised.value.reason
+    assert "reset.yml with inventory" not in world.did()
+
+
+def test_down_leaves_nothing(world):
+    cluster = world.cluster()
+    assert not cluster.down()
+    cluster.up()
+    (cluster.paths.root / "pulumi" / "deep").mkdir(parents=True)
+    (cluster.paths.root / "link").symlink_to(cluster.paths.root / "pulumi")
+    assert cluster.down()
+    assert not (world.project / ".l4lab").exists()
+    assert not cluster.down()
+
+
+def test_down_leaves_other_clusters_alone(world):
+    one, two = world.cluster(), world.cluster(cluster={"name": "two"})
+    one.up()
+    two.up()
+    one.down()
+    assert not one.paths.root.exists()
+    assert all(status.running for status in two.status())
+    assert two.access().paths == paths_of(world.project, "two")
+
+
+def test_down_with_kept_disks_can_be_gone_on_from(world):
+    cluster = world.cluster()
+    cluster.up()
+    assert cluster.down(keep_disks=True)
+    assert (cluster.paths.machines / "k8s-node01" / "disk.cow").exists()
+    assert not any(status.running for status in cluster.status())
+    with pytest.raises(MachineError):
+        cluster.access()
+    cluster.up()
+    assert all(status.running for status in cluster.status())
+
+
+def test_reset_keeps_machines_and_forgets_the_kubeconfig(world):
+    cluster = world.cluster()
+    cluster.up()
+    cluster.reset()
+    assert world.did()[-1] == "reset.yml with inventory"
+    assert all(status.running for status in cluster.status())
+    with pytest.raises(UsageError):
+        cluster.enter()
+
+
+def test_nothing_can_be_reached_before_up(world):
+    cluster = world.cluster()
+    for verb in (cluster.access, cluster.enter, cluster.reset):
+        with pytest.raises(UsageError) as raised:
+            verb()
+        assert (raised.value.brief, raised.value.resolution) == (
+            "the cluster is not up",
+            "l4lab up",
+        )
+    assert world.did() == []
+
+
+def test_a_dead_machine_is_named(world):
+    cluster = world.cluster()
+    cluster.up()
+    (cluster.paths.machines / "k8s-node02" / "on").unlink()
+    with pytest.raises(MachineError) as raised:
+        cluster.access()
+    assert str(raised.value) == "k8s-node02 does not run\n  why:  off\n  next: l4lab up"
+
+
+def test_the_record_is_json_that_others_can_read(world):
+    cluster = world.cluster()
+    cluster.up()
+    assert json.loads(cluster.paths.record.read_text()) == cluster.record()
