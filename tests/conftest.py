@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
 MACHINES = Path(__file__).parent / "cluster"
+
+
+def pytest_configure():
+    # What tests start finds the project, and the programs of this environment, as they do.
+    project = Path(__file__).parents[1]
+    os.environ["PYTHONPATH"] = f"{project / 'infra'}:{project}"
+    os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
 
 
 def pytest_addoption(parser):

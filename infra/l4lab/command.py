@@ -18,6 +18,8 @@ from pathlib import Path
 
 from l4lab.errors import L4labError
 
+_LATE = 124  # what coreutils' timeout returns
+
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
@@ -86,13 +88,13 @@ def run(
         )
         rc, out, err = done.returncode, done.stdout, done.stderr
     except subprocess.TimeoutExpired as late:
-        rc = 124  # what coreutils' timeout returns
+        rc = _LATE
         out, err = _text(late.stdout), _text(late.stderr)
     except OSError as failed:
         raise CommandError(f"cannot run {words[0]}", failed.strerror or str(failed)) from failed
     result = Result(argv=words, rc=rc, stdout=out, stderr=err, seconds=time.monotonic() - started)
     if check and rc != 0:
-        why = f"no end within {timeout:.0f} s" if rc == 124 else f"exit code {rc}"  # noqa: PLR2004
+        why = f"no end within {timeout:.0f} s" if rc == _LATE else f"exit code {rc}"
         last = f": {result.last_line}" if result.last_line else ""
         raise CommandError(f"{shlex.join(words)[:200]} failed", why + last, result=result)
     return result

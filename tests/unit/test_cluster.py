@@ -180,7 +180,9 @@ def other(world):
     """Another l4lab that works on the cluster."""
     path = world.cluster().paths.root / "lock"
     path.parent.mkdir(parents=True)
-    process = subprocess.Popen([sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout.readline() == "held\n"
     yield process
     process.kill()

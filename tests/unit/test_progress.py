@@ -61,7 +61,9 @@ def test_without_a_terminal_there_are_signs_of_life(monkeypatch):
     stream = io.StringIO()
     with Progress(stream).step("machines") as step:
         step.doing = "waiting for SSH"
-        wait_for("a sign", lambda: None if "waiting for SSH" in stream.getvalue() else "no", within=20)
+        wait_for(
+            "a sign", lambda: None if "waiting for SSH" in stream.getvalue() else "no", within=20
+        )
     assert "\x1b" not in stream.getvalue()
     assert stream.getvalue().splitlines()[-1].startswith("✓ machines")
 

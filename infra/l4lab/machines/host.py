@@ -22,7 +22,7 @@ def available_memory_mib() -> int:
 def memory_folder() -> Path:
     """Where UML keeps machines' memory: a file system in memory, where there is one."""
     shared = Path("/dev/shm")  # noqa: S108  # files there are unlinked as soon as they are made
-    return shared if os.access(shared, os.W_OK) else Path("/tmp")  # noqa: S108
+    return shared if os.access(shared, os.W_OK) else Path("/tmp")  # noqa: S108  # as above
 
 
 def namespace_obstacles() -> list[str]:

@@ -122,7 +122,7 @@ def test_seed_holds_address_names_and_keys_private_where_they_must_be(spec, driv
         "etc/ssh/ssh_host_ed25519_key",
         "root/.ssh/authorized_keys",
     }
-    assert {mode for mode in modes.values()} == {0o600, 0o644}
+    assert set(modes.values()) == {0o600, 0o644}
     assert text["etc/l4lab/machine"].split() == [
         "ADDRESS=192.168.128.21",
         "PREFIX=24",
@@ -231,7 +231,7 @@ def test_missing_program_and_wrong_processor(driver, roomy, monkeypatch):
 
 def test_running_machines_need_no_room_of_their_own(driver, roomy, monkeypatch):
     monkeypatch.setattr(host, "available_memory_mib", lambda: 0)
-    monkeypatch.setattr(driver, "_holder", lambda: os.getpid())
+    monkeypatch.setattr(driver, "_holder", os.getpid)
     assert driver.obstacles() == []
 
 
@@ -276,7 +276,7 @@ def _lived(driver, name, *, ended=None, console=""):
 
 
 def test_status_of_dead_machines_tells_how_and_what_they_said_last(driver, monkeypatch):
-    monkeypatch.setattr(driver, "_holder", lambda: os.getpid())
+    monkeypatch.setattr(driver, "_holder", os.getpid)
     boot = "".join(f"line {number}\n\n" for number in range(20))
     _lived(driver, "k8s-master01")
     _lived(driver, "k8s-node01", ended=1, console=boot + "Kernel panic: no root")

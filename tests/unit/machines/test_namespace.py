@@ -101,7 +101,7 @@ def users_of(network):
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if os.readlink(process / "ns/net") == network:
+            if (process / "ns/net").readlink() == network:
                 found.append(int(process.name))
     return found
 
@@ -136,8 +136,8 @@ def test_the_lab_network_is_made_and_killing_its_holder_leaves_nothing(tmp_path)
     try:
         assert record["start"] == holder.start_time(pid)
         wait_for("the bridge", lambda: None if host.bridge_is_up(pid) else "none", within=20)
-        network = os.readlink(f"/proc/{pid}/ns/net")
-        assert network != os.readlink("/proc/self/ns/net")
+        network = Path(f"/proc/{pid}/ns/net").readlink()
+        assert network != Path("/proc/self/ns/net").readlink()
         there = """
             import subprocess, sys
             sys.stdout.write(subprocess.check_output(["ip", "-json", "address"], text=True))
@@ -267,7 +267,7 @@ def test_up_again_starts_only_what_does_not_run(life):
     inner = json.loads(started.read_text())["pid"]
     inside_pid = next(
         pid
-        for pid in users_of(os.readlink(f"/proc/{first}/ns/net"))
+        for pid in users_of(Path(f"/proc/{first}/ns/net").readlink())
         if f"NSpid:\t{pid}\t{inner}\n" in Path(f"/proc/{pid}/status").read_text()
     )
     os.kill(inside_pid, signal.SIGKILL)
