@@ -9,7 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from l4lab import bundle
+from l4lab.bundle.debian import ensure_packages
 from l4lab.progress import Progress
+
+# What tests on machines look at the host with; l4lab itself needs none of it.
+_PACKAGES = ("iptables", "nftables")
 
 
 def run(project: Path, progress: Progress, words: Sequence[str], *, quick: bool) -> int:
@@ -23,6 +27,8 @@ def run(project: Path, progress: Progress, words: Sequence[str], *, quick: bool)
             are there, and not built.
     """
     made = bundle.find() if quick else bundle.ensure(progress)
+    if not quick:
+        ensure_packages(_PACKAGES, bundle.cache_folder() / "packages.log")
     environment = dict(os.environ)
     if made:
         environment["L4LAB_SERVER_BIN"] = str(made.folder / "bin")

@@ -95,9 +95,7 @@ class Api:
         """The object at ``path``."""
         return self.request("GET", path)
 
-    def request(
-        self, method: str, path: str, body: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def request(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Ask, and return the object that is answered; a refusal raises with the API's words."""
         headers = {"Accept": "application/json"}
         if body is not None:
@@ -111,7 +109,9 @@ class Api:
             self.connection.close()  # the next request connects anew
             raise
         if answer.status not in {http.client.OK, http.client.CREATED}:
-            raise Refused(answer.status, f"{method} {path}: HTTP {answer.status}: {words(said)}")
+            raise RefusedError(
+                answer.status, f"{method} {path}: HTTP {answer.status}: {words(said)}"
+            )
         loaded: dict[str, Any] = json.loads(said)
         return loaded
 
@@ -136,7 +136,7 @@ class Api:
         path = self.path(wanted)
         try:
             before = self.get(path)["metadata"]["resourceVersion"]
-        except Refused as refused:
+        except RefusedError as refused:
             if refused.status != http.client.NOT_FOUND:
                 raise
             before = ""
@@ -146,7 +146,7 @@ class Api:
         return bool(after["metadata"].get("resourceVersion") != before)
 
 
-class Refused(OSError):
+class RefusedError(OSError):
     """The API answered, but not with what was asked for."""
 
     def __init__(self, status: int, text: str) -> None:

@@ -16,13 +16,20 @@ from l4lab.cluster import Cluster
 from l4lab.lab import get_lab
 from l4lab.progress import Progress
 from l4lab.settings import parse
+from tests.cluster.host import fingerprint
 
 PROJECT = Path(__file__).parents[2]
 NAME = "l4lab-test"
 
 
 @pytest.fixture(scope="session")
-def cluster():
+def host_before():
+    """The host before any machine was made."""
+    return fingerprint()
+
+
+@pytest.fixture(scope="session")
+def cluster(host_before):
     """The cluster, not yet up; ended when the tests are over."""
     found = Cluster(PROJECT, parse({"cluster": {"name": NAME}}, "tests"), Progress())
     found.down()

@@ -151,7 +151,7 @@ def test_installed_files_are_read_from_every_readable_record(tmp_path: Path, mon
     assert look.installed_files() == {"bin/x": "1", "cni/y": "2"}
 
 
-# --- l4lab_kubernetes --------------------------------------------------------------------------------
+# --- l4lab_kubernetes --------------------------------------------------------------------------
 
 
 def node(name: str, status: str, message: str = "") -> dict[str, Any]:
