@@ -18,13 +18,16 @@ from l4lab.bundle.part import (
     MANIFEST,
     Part,
     PartCache,
+    locked,
     read_manifest,
     verify,
     write_manifest,
 )
+from l4lab.command import run
 from l4lab.errors import BundleError
 from l4lab.progress import Progress, Step
 
+_PACK_DEADLINE = 1800  # seconds, for a slow stick
 _NEEDED_GIB = 20  # free disk for a cold build, kernel tree and Go's caches included
 
 
@@ -114,8 +117,18 @@ def repair(progress: Progress) -> Bundle:
 def pack(bundle: Bundle, target: Path) -> None:
     """Write the bundle as one file, to be carried to machines without a network."""
     verify(bundle.folder)
-    with tarfile.open(target, "w") as archive:
-        archive.add(bundle.folder, arcname=bundle.folder.name)
+    # GNU tar and not tarfile: it leaves the holes out of the disk, which is mostly holes.
+    run(
+        [
+            "tar",
+            "--create",
+            "--sparse",
+            f"--file={target}",
+            f"--directory={bundle.folder.parent}",
+            bundle.folder.name,
+        ],
+        timeout=_PACK_DEADLINE,
+    )
 
 
 def load(source: Path) -> Bundle:
@@ -125,6 +138,9 @@ def load(source: Path) -> Bundle:
         BundleError: It is not such a file, is damaged, or belongs to another catalogue.
     """
     wanted = bundle_folder()
+    working = wanted.with_name(wanted.name + ".load")
+    shutil.rmtree(working, ignore_errors=True)
+    working.mkdir(parents=True)
     try:
         with tarfile.open(source) as archive:
             first = archive.next()
@@ -134,11 +150,14 @@ def load(source: Path) -> Bundle:
                     f"it is {first.name if first else 'empty'}, this l4lab wants {wanted.name}",
                     "pack it with the same version of l4lab",
                 )
-            wanted.parent.mkdir(parents=True, exist_ok=True)
-            archive.extractall(wanted.parent, filter="data")
+            archive.extractall(working, filter="data")
+        verify(working / wanted.name, again=True)
+        shutil.rmtree(wanted, ignore_errors=True)
+        (working / wanted.name).rename(wanted)
     except (OSError, tarfile.TarError) as failed:
         raise BundleError(f"cannot read {source}", str(failed)) from failed
-    verify(wanted, again=True)
+    finally:
+        shutil.rmtree(working, ignore_errors=True)
     return Bundle(wanted)
 
 
@@ -178,6 +197,14 @@ def _install_packages(todo: list[Part], cache: PartCache, progress: Progress) ->
 def _assemble(cache: PartCache) -> Bundle:
     """Put all parts into one folder, as hard links: nothing is there twice."""
     final = bundle_folder()
+    with locked(final.with_name(final.name + ".lock")):
+        found = find()
+        if found is None:
+            _link_parts(cache, final)
+    return Bundle(final)
+
+
+def _link_parts(cache: PartCache, final: Path) -> None:
     working = final.with_name(final.name + ".work")
     shutil.rmtree(working, ignore_errors=True)
     files: dict[str, Any] = {}
@@ -195,4 +222,3 @@ def _assemble(cache: PartCache) -> Bundle:
     write_manifest(working, {"bundle": final.name, "maker": "modules"}, files)
     shutil.rmtree(final, ignore_errors=True)
     working.rename(final)
-    return Bundle(final)

@@ -97,7 +97,7 @@ class PartCache:
             return final
         self.root.mkdir(parents=True, exist_ok=True)
         doing("waiting for another build of it")
-        with _locked(self.root / f"{part.name}-{part.key}.lock"):
+        with locked(self.root / f"{part.name}-{part.key}.lock"):
             if self.ready(part):
                 return final
             doing("starting")
@@ -202,7 +202,8 @@ def _damaged(path: Path, why: str) -> BundleError:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock file while the block runs; wait for whoever holds it."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
