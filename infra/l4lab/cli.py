@@ -125,7 +125,7 @@ def _complain(context: Context, failed: L4labError) -> None:
 def main() -> None:
     """Real Kubernetes clusters for labs about Services, and proof that each lab works.
 
-    Start with: l4lab demo
+    Start with: ./l4lab demo
     """
 
 
@@ -152,7 +152,7 @@ def up(context: Context) -> None:
         _print(actions.timeline(context.progress, result), err=True)
     context.result(
         actions.status(context.cluster) if context.as_json else None,
-        "The cluster is up.\nnext: l4lab deploy clusterip, or l4lab kubectl get nodes",
+        "The cluster is up.\nnext: ./l4lab deploy clusterip, or ./l4lab kubectl get nodes",
     )
 
 
@@ -171,7 +171,7 @@ def down(context: Context, *, keep_disks: bool) -> None:
 def reset(context: Context) -> None:
     """Take Kubernetes off the machines, which stay up; the next up builds it anew."""
     context.cluster.reset()
-    context.result({"reset": True}, "Kubernetes is off the machines.\nnext: l4lab up")
+    context.result({"reset": True}, "Kubernetes is off the machines.\nnext: ./l4lab up")
 
 
 @main.command()
@@ -205,7 +205,7 @@ def deploy(context: Context, lab: str) -> None:
     outcome = actions.deploy(context.cluster, get_lab(PROJECT, lab))
     context.result(
         actions.outcome_data(outcome),
-        actions.render_outcome(outcome) + f"\nnext: l4lab check {lab}",
+        actions.render_outcome(outcome) + f"\nnext: ./l4lab check {lab}",
     )
 
 

@@ -65,7 +65,7 @@ class Cluster:
             raise UsageError(
                 f"the settings of cluster {self.settings.topology.name} have changed",
                 "its machines were made with other machines, networks or proxy mode",
-                "l4lab down, then l4lab up; or change the settings back",
+                "./l4lab down, then ./l4lab up; or change the settings back",
             )
 
     def _check_host(self) -> None:
@@ -73,7 +73,7 @@ class Cluster:
             obstacles = self.driver.obstacles()
             if obstacles:
                 raise MachineError(
-                    "this host cannot have the machines", "; ".join(obstacles), "l4lab doctor"
+                    "this host cannot have the machines", "; ".join(obstacles), "./l4lab doctor"
                 )
 
     def _write_record(self, bundle: Bundle) -> None:
@@ -178,10 +178,10 @@ class Cluster:
         """
         record = self.record()
         if not record or not self.paths.inventory.exists():
-            raise UsageError("the cluster is not up", "it was not made yet", "l4lab up")
+            raise UsageError("the cluster is not up", "it was not made yet", "./l4lab up")
         dead = [status for status in self.status() if not status.running]
         if dead:
-            raise MachineError(f"{dead[0].name} does not run", dead[0].note, "l4lab up")
+            raise MachineError(f"{dead[0].name} does not run", dead[0].note, "./l4lab up")
         bundle = Bundle(Path(record["bundle"]))
         return Access(
             topology=self.settings.topology,
@@ -199,7 +199,7 @@ class Cluster:
         access = self.access()
         if not self.paths.kubeconfig.exists():
             raise UsageError(
-                "the cluster is not up", "the last up did not come to its end", "l4lab up"
+                "the cluster is not up", "the last up did not come to its end", "./l4lab up"
             )
         self.driver.enter()
         return access

@@ -69,5 +69,5 @@ def get_lab(project: Path, name: str) -> Lab:
     labs = find_labs(project)
     if name not in labs:
         known = ", ".join(labs)
-        raise UsageError(f"there is no lab {name!r}", f"the labs are: {known}", "l4lab labs")
+        raise UsageError(f"there is no lab {name!r}", f"the labs are: {known}", "./l4lab labs")
     return labs[name]

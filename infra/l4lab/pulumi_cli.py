@@ -40,7 +40,7 @@ class Cli(PulumiCommand):
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
-            raise StackError("there is no Pulumi CLI", f"{path} does not exist", "l4lab bundle")
+            raise StackError("there is no Pulumi CLI", f"{path} does not exist", "./l4lab bundle")
         self.command = str(path)
         # The bundle pins the CLI to the version of the SDK.
         self.version = VersionInfo.parse(metadata.version("pulumi"))

@@ -301,7 +301,9 @@ def _opened(lab: Lab, access: Access, *, verb: str, program: Callable[[], None])
     """Hold the lab's stack for one operation, and tell what goes wrong as a StackError."""
     if not access.paths.kubeconfig.is_file():
         raise StackError(
-            f"cannot {verb} lab {lab.name}", "there is no cluster: it has no kubeconfig", "l4lab up"
+            f"cannot {verb} lab {lab.name}",
+            "there is no cluster: it has no kubeconfig",
+            "./l4lab up",
         )
     run = _Run(lab=lab, access=access, verb=verb)
     with lock(access.paths.pulumi / f"{lab.name}.lock", f"the stack of lab {lab.name}"):
@@ -319,7 +321,7 @@ def _told(run: _Run) -> Iterator[None]:
         raise _error(run, str(failed)) from failed
     except OSError as failed:
         raise StackError(
-            f"cannot {run.verb} lab {run.lab.name}", str(failed), "l4lab doctor"
+            f"cannot {run.verb} lab {run.lab.name}", str(failed), "./l4lab doctor"
         ) from failed
 
 
@@ -331,7 +333,7 @@ def _error(run: _Run, output: str) -> StackError:
     what = f": {engine_words.label(urn)}" if urn and "pulumi:pulumi:Stack" not in urn else ""
     next_step = f"mend it, then: l4lab {run.verb} {run.lab.name}"
     if "cannot reach the Kubernetes API" in reason:
-        next_step = "l4lab status"
+        next_step = "./l4lab status"
     elif "exists already" in reason:
         next_step = f"delete it, then: l4lab {run.verb} {run.lab.name}"
     return StackError(f"cannot {run.verb} lab {run.lab.name}{what}", reason, next_step, run.log)

@@ -179,7 +179,7 @@ def test_a_hopeless_lab_is_told_by_its_reason_and_mended_by_the_next_deploy(
     error = caught.value
     assert error.brief == "cannot deploy lab made: Deployment web"
     assert "ImagePullBackOff: no luck with bad" in error.reason
-    assert "l4lab deploy made" in error.resolution
+    assert "./l4lab deploy made" in error.resolution
     assert "ImagePullBackOff" in error.details.read_text()
     assert error.exit_code == 5
     known = stack.status(lab_of(namespace), access)

@@ -65,7 +65,7 @@ def test_an_unknown_lab(verb):
     assert lines[0] == "error: there is no lab 'nosuch'"
     assert lines[1].startswith("  why:  the labs are: ")
     assert "clusterip" in lines[1]
-    assert lines[2] == "  next: l4lab labs"
+    assert lines[2] == "  next: ./l4lab labs"
 
 
 def test_an_unknown_verb():
@@ -78,7 +78,7 @@ def test_an_unknown_verb():
 def test_no_verb_gives_help():
     done = l4lab()
     assert done.exit_code == 2
-    assert "Start with: l4lab demo" in done.output
+    assert "Start with: ./l4lab demo" in done.output
 
 
 def test_version_and_help_of_every_verb():
@@ -94,7 +94,7 @@ def test_labs_before_up(verb):
     done = l4lab(verb, "clusterip")
     assert done.exit_code == 2
     assert done.stderr == (
-        "error: the cluster is not up\n  why:  it was not made yet\n  next: l4lab up\n"
+        "error: the cluster is not up\n  why:  it was not made yet\n  next: ./l4lab up\n"
     )
 
 
@@ -230,7 +230,7 @@ def test_deploy_says_what_it_did_and_what_comes_next(monkeypatch):
     assert done.stdout.splitlines() == [
         "clusterip: 3 create",
         "  address: 10.10.1.2",
-        "next: l4lab check clusterip",
+        "next: ./l4lab check clusterip",
     ]
     data = json.loads(l4lab("deploy", "clusterip", "--json").stdout)
     assert data == {

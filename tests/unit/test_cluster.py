@@ -263,7 +263,7 @@ def test_nothing_can_be_reached_before_up(world):
             verb()
         assert (raised.value.brief, raised.value.resolution) == (
             "the cluster is not up",
-            "l4lab up",
+            "./l4lab up",
         )
     assert world.did() == []
 
@@ -274,7 +274,7 @@ def test_a_dead_machine_is_named(world):
     (cluster.paths.machines / "k8s-node02" / "on").unlink()
     with pytest.raises(MachineError) as raised:
         cluster.access()
-    assert str(raised.value) == "k8s-node02 does not run\n  why:  off\n  next: l4lab up"
+    assert str(raised.value) == "k8s-node02 does not run\n  why:  off\n  next: ./l4lab up"
 
 
 def test_the_record_is_json_that_others_can_read(world):

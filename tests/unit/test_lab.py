@@ -33,7 +33,7 @@ def test_an_unknown_lab_is_answered_with_the_known_ones(project):
     with pytest.raises(UsageError) as raised:
         get_lab(project, "clusterIP")
     assert raised.value.reason == "the labs are: clusterip, nodeport"
-    assert raised.value.resolution == "l4lab labs"
+    assert raised.value.resolution == "./l4lab labs"
 
 
 def test_parts_are_imported_on_use():

@@ -220,7 +220,7 @@ def test_the_lock_of_another_host_stays(access):
 def test_before_up_there_is_nothing_to_deploy_to(access):
     with pytest.raises(StackError, match="there is no cluster") as caught:
         stack.deploy(Lab(Path("labs/clusterip")), access)
-    assert caught.value.resolution == "l4lab up"
+    assert caught.value.resolution == "./l4lab up"
 
 
 def test_the_status_of_what_was_never_deployed_needs_no_cli(access):

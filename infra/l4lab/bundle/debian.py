@@ -85,7 +85,7 @@ def mirrors() -> dict[str, str]:
         raise BundleError(
             "apt names no Debian archive on this machine",
             "the bundle takes kernel source and packages from Debian's archive",
-            "build the bundle on a Debian machine and copy it: l4lab bundle --pack FILE",
+            "build the bundle on a Debian machine and copy it: ./l4lab bundle --pack FILE",
         )
     return found
 

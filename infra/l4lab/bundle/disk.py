@@ -112,7 +112,7 @@ def _build_disk(build: Build) -> None:
         raise BundleError(
             "the disk of local machines must be made by root",
             "its files belong to root, and making them needs the right to say so",
-            "sudo ./l4lab bundle, or take one made elsewhere: l4lab bundle --load FILE",
+            "sudo ./l4lab bundle, or take one made elsewhere: ./l4lab bundle --load FILE",
         )
     root = build.work / "root"
     shutil.rmtree(root, ignore_errors=True)

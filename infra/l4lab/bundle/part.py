@@ -147,7 +147,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
     except (OSError, ValueError) as failed:
         raise BundleError(
-            f"the bundle in {folder} has no readable manifest", str(failed), "l4lab bundle --repair"
+            f"the bundle in {folder} has no readable manifest",
+            str(failed),
+            "./l4lab bundle --repair",
         ) from failed
     return manifest
 
@@ -197,7 +199,7 @@ def verify(folder: Path, *, again: bool = False) -> dict[str, Any]:
 
 def _damaged(path: Path, why: str) -> BundleError:
     return BundleError(
-        f"the bundle is damaged: {path.name}", f"{path}: {why}", "l4lab bundle --repair"
+        f"the bundle is damaged: {path.name}", f"{path}: {why}", "./l4lab bundle --repair"
     )
 
 

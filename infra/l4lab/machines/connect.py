@@ -47,7 +47,7 @@ def main(record: Path, host: str, port: str) -> int:
         enter(json.loads(record.read_text())["pid"])
         connection = socket.create_connection((host, int(port)), timeout=_DEADLINE)
     except OSError as failed:
-        sys.stderr.write(f"l4lab: cannot reach {host} port {port}: {failed}; see l4lab status\n")
+        sys.stderr.write(f"l4lab: cannot reach {host} port {port}: {failed}; see ./l4lab status\n")
         return 1
     connection.setblocking(True)
     handle = array.array("i", [connection.fileno()])

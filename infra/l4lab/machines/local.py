@@ -107,7 +107,7 @@ class LocalDriver:
         obstacles = self.obstacles()
         if obstacles:
             raise MachineError(
-                "this host cannot have the machines", "; ".join(obstacles), "l4lab doctor"
+                "this host cannot have the machines", "; ".join(obstacles), "./l4lab doctor"
             )
         keys.ensure_key(self.paths.ssh / keys.CLIENT_KEY)
         keys.write_client_files(self.paths, self.topology, self.record)
@@ -215,7 +215,7 @@ class LocalDriver:
             raise MachineError(
                 "the lab network could not be made",
                 lines[-1] if lines else None,
-                "l4lab doctor",
+                "./l4lab doctor",
                 details=log,
             )
 
@@ -242,7 +242,7 @@ class LocalDriver:
             raise MachineError(
                 f"{name} does not answer",
                 str(late),
-                "l4lab status",
+                "./l4lab status",
                 details=self.paths.machines / name / "console.log",
             ) from late
 
@@ -251,14 +251,14 @@ class LocalDriver:
             raise MachineError(
                 "the process that holds the lab network has died",
                 self._last_lines(self.paths.machines / "holder.log"),
-                "l4lab up",
+                "./l4lab up",
             )
         for status in self.status():
             # One without the note of its end is only not started yet.
             if not status.running and (self.paths.machines / status.name / "ended.json").exists():
                 console = self.paths.machines / status.name / "console.log"
                 raise MachineError(
-                    f"{status.name} has died", status.note, "l4lab up", details=console
+                    f"{status.name} has died", status.note, "./l4lab up", details=console
                 )
 
     def enter(self) -> None:
@@ -270,7 +270,7 @@ class LocalDriver:
         pid = self._holder()
         if pid is None:
             raise MachineError(
-                "the machines are not up", "the lab network is not there", "l4lab up"
+                "the machines are not up", "the lab network is not there", "./l4lab up"
             )
         try:
             wait_for(
@@ -285,7 +285,7 @@ class LocalDriver:
             raise MachineError(
                 "cannot enter the lab network",
                 str(failed),
-                "l4lab doctor",
+                "./l4lab doctor",
                 details=self.paths.machines / "holder.log",
             ) from failed
 
@@ -295,7 +295,7 @@ class LocalDriver:
             raise MachineError(
                 "the lab network could not be made",
                 self._last_lines(log),
-                "l4lab doctor",
+                "./l4lab doctor",
                 details=log,
             )
 

@@ -104,4 +104,4 @@ def test_damage_is_named(cache, how):
     with pytest.raises(BundleError) as raised:
         verify(folder)
     assert raised.value.brief == "the bundle is damaged: file"
-    assert raised.value.resolution == "l4lab bundle --repair"
+    assert raised.value.resolution == "./l4lab bundle --repair"

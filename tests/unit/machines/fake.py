@@ -44,7 +44,7 @@ class FakeDriver:
 
     def enter(self):
         if not any(status.running for status in self.status()):
-            raise MachineError("the machines are not up", "none runs", "l4lab up")
+            raise MachineError("the machines are not up", "none runs", "./l4lab up")
         self.entered = True
 
     def status(self):

@@ -65,7 +65,7 @@ def test_status_before_up_names_all_machines_in_order(driver):
 def test_there_is_nothing_to_enter_before_up(driver):
     with pytest.raises(MachineError) as raised:
         driver.enter()
-    assert raised.value.resolution == "l4lab up"
+    assert raised.value.resolution == "./l4lab up"
 
 
 @pytest.mark.parametrize("keep_disks", [False, True])

@@ -239,7 +239,7 @@ def test_up_refuses_before_anything_is_made(driver, roomy, monkeypatch, tmp_path
     monkeypatch.setattr(host, "available_memory_mib", lambda: 0)
     with pytest.raises(MachineError) as raised:
         driver.up(Bundle(tmp_path), lambda _text: None)
-    assert raised.value.resolution == "l4lab doctor"
+    assert raised.value.resolution == "./l4lab doctor"
     assert not driver.paths.root.exists()
 
 

@@ -214,7 +214,7 @@ def test_what_cannot_be_reached_is_said_in_one_line(lab):
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.startswith(f"l4lab: cannot reach {GATEWAY} port 9: ")
-    assert done.stderr.endswith("see l4lab status\n")
+    assert done.stderr.endswith("see ./l4lab status\n")
     assert done.stderr.count("\n") == 1
 
 
