@@ -234,14 +234,30 @@ def wait(api: Api, arguments: dict[str, Any]) -> dict[str, Any]:
         time.sleep(EVERY)
 
 
+def apply_patiently(api: Api, wanted: dict[str, Any], *, check: bool, deadline: float) -> bool:
+    """Apply an object, again while the API server does not answer: it may just be starting."""
+    while True:
+        try:
+            return api.apply(wanted, check=check)
+        except RefusedError as refused:
+            # Below 500 the answer is about the object, and would be the same again.
+            if refused.status < http.client.INTERNAL_SERVER_ERROR or time.monotonic() > deadline:
+                raise
+        except (OSError, http.client.HTTPException):
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(EVERY)
+
+
 def work(arguments: dict[str, Any]) -> dict[str, Any]:
     """Apply, then wait; return Ansible's result."""
     api = Api(arguments["address"])
     check = bool(arguments.get("_ansible_check_mode"))
+    deadline = time.monotonic() + float(arguments.get("within") or 180)
     applied = [
         f"{wanted['kind']}/{wanted['metadata']['name']}"
         for wanted in arguments.get("objects") or []
-        if api.apply(wanted, check=check)
+        if apply_patiently(api, wanted, check=check, deadline=deadline)
     ]
     result: dict[str, Any] = {"changed": False, "ready_after": {}}
     if arguments.get("nodes") or arguments.get("workloads"):

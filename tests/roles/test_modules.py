@@ -6,6 +6,7 @@ import importlib.util
 import ipaddress
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -337,3 +338,73 @@ def test_what_a_machine_lacks_of_the_bundle() -> None:
     }
     installed = {"bin/a": "1", "bin/b": "old"}
     assert filters.l4lab_outdated(manifest, installed, ["bin/", "cni/"]) == ["bin/b", "cni/c"]
+
+
+class ScriptedApi(ready.Api):  # type: ignore[name-defined, misc]  # loaded by path
+    """An API of two kinds that keeps objects, and answers first as it is told."""
+
+    def __init__(self, *first: Exception) -> None:
+        self.kinds = {}
+        self.first = list(first)
+        self.objects: dict[str, dict[str, Any]] = {}
+
+    def request(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        if path == "/api/v1":
+            return {
+                "resources": [
+                    {"name": "configmaps", "kind": "ConfigMap", "namespaced": True},
+                    {"name": "pods/log", "kind": "Pod", "namespaced": True},
+                ]
+            }
+        if method == "PATCH" and self.first:
+            raise self.first.pop(0)
+        path = path.partition("?")[0]
+        before = self.objects.get(path)
+        if method == "GET":
+            if before is None:
+                raise ready.RefusedError(404, "not found")
+            return before
+        assert body is not None
+        version = int(before["metadata"]["resourceVersion"]) if before else 0
+        version += before is None or before["data"] != body["data"]
+        metadata = {**body["metadata"], "resourceVersion": str(version)}
+        self.objects[path] = {**body, "metadata": metadata}
+        return self.objects[path]
+
+
+def settings(value: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "data": {"key": value},
+        "metadata": {"name": "a", "namespace": "kube-system"},
+    }
+
+
+def test_an_apply_says_whether_it_changed_anything() -> None:
+    api = ScriptedApi()
+    assert api.apply(settings("1"), check=False) is True
+    assert list(api.objects) == ["/api/v1/namespaces/kube-system/configmaps/a"]
+    assert api.apply(settings("1"), check=False) is False
+    assert api.apply(settings("2"), check=False) is True
+
+
+def test_an_api_that_is_starting_is_asked_again(monkeypatch) -> None:
+    monkeypatch.setattr(ready, "EVERY", 0)
+    api = ScriptedApi(ConnectionRefusedError(), ready.RefusedError(503, "starting"))
+    deadline = time.monotonic() + 60
+    assert ready.apply_patiently(api, settings("1"), check=False, deadline=deadline)
+    assert api.first == []
+
+
+def test_a_refusal_is_final() -> None:
+    api = ScriptedApi(ready.RefusedError(422, "no such field"), ready.RefusedError(422, "again"))
+    deadline = time.monotonic() + 60
+    with pytest.raises(ready.RefusedError, match="no such field"):
+        ready.apply_patiently(api, settings("1"), check=False, deadline=deadline)
+
+
+def test_the_wait_for_an_api_that_never_answers_ends() -> None:
+    api = ScriptedApi(*[ConnectionRefusedError("never")] * 9)
+    with pytest.raises(ConnectionRefusedError):
+        ready.apply_patiently(api, settings("1"), check=False, deadline=time.monotonic() - 1)
