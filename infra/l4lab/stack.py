@@ -136,6 +136,8 @@ def destroy(lab: Lab, access: Access, *, on_event: OnEvent | None = None) -> Out
         _recover(run)
         run.begin(on_event)
         run.stack.destroy(
+            # An object that was deleted and made anew by hand is the lab's all the same.
+            refresh=True,
             color="never",
             show_secrets=False,
             suppress_progress=True,

@@ -159,9 +159,12 @@ def coredns_back(hands):
     hands.kubectl("rollout", "status", "-n", "kube-system", "deployment/coredns", "--timeout=90s")
 
 
-def offload(state):
+def offload(state, signal):
+    """Felix turns the offload off again within ten seconds, so it is frozen meanwhile."""
+    felix = 'felix=$(pgrep -of "^calico-node -felix") || exit 1'
+    switch = f"ethtool -K vxlan.calico tx-checksum-ip-generic {state}"
     return lambda hands: hands.on(
-        hands.far, "ethtool", "-K", "vxlan.calico", "tx-checksum-ip-generic", state
+        hands.far, "sh", "-c", f'{felix}; kill -{signal} "$felix" && {switch}'
     )
 
 
@@ -332,8 +335,8 @@ BREAKS = (
     Break(
         name="checksum offload on at a node",
         explains="first-packet",
-        apply=offload("on"),
-        undo=offload("off"),
+        apply=offload("on", "STOP"),
+        undo=offload("off", "CONT"),
         green=ids(f"deployment endpoints ipvs-row {REQUESTS}"),
         node_only="far",
     ),
