@@ -191,6 +191,17 @@ def test_a_hopeless_lab_is_told_by_its_reason_and_mended_by_the_next_deploy(
     stack.destroy(lab_of(namespace), access)
 
 
+def test_destroy_takes_what_was_made_anew_by_hand(access, server, namespace):
+    stack.deploy(lab_of(namespace), access)
+    path = f"/api/v1/namespaces/{namespace}/services"
+    found = server.get(f"{path}/web")
+    server.request("DELETE", f"{path}/web")
+    spec = {"selector": {"run": "other"}, "ports": [{"port": 80}]}
+    server.request("POST", path, {**found, "metadata": {"name": "web"}, "spec": spec})
+    stack.destroy(lab_of(namespace), access)
+    assert server.get(f"{path}/web") is None
+
+
 def test_a_half_deployed_lab_is_destroyed_whole(access, server, namespace):
     with pytest.raises(StackError):
         stack.deploy(lab_of(namespace, image="bad"), access)
