@@ -20,7 +20,7 @@ from l4lab.bundle import Bundle
 from l4lab.errors import MachineError, UsageError
 from l4lab.machines import get_driver
 from l4lab.machines.driver import MachineStatus
-from l4lab.playbook import PlaybookResult, TaskEvent, run_playbook
+from l4lab.playbook import PlaybookResult, TaskEvent, end_leftovers, run_playbook
 from l4lab.progress import Progress, Step
 from l4lab.settings import Settings
 from l4lab.state import Access, lock, paths_of, read_json, write_json
@@ -127,6 +127,7 @@ class Cluster:
             return False
         with self._locked():
             with self.progress.step("machines off" if keep_disks else "machines and disks gone"):
+                end_leftovers(self.paths)
                 self.driver.down(keep_disks=keep_disks)
             if not keep_disks:
                 self._forget()

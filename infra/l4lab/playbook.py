@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import signal
 import tempfile
@@ -197,10 +198,12 @@ def run_playbook(
     paths.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = paths.logs / f"{name}.log"
     watch = _Watch(began=time.time(), on_task=on_task)
-    # The caller holds the cluster's lock: what still runs was left by an l4lab that was killed.
-    _kill(f"{paths.root}:")
+    end_leftovers(paths)
     mark = f"{paths.root}:{ident}"
-    with _sockets(paths.root) as sockets:
+    prefix = Path(_sockets_prefix(paths.root))
+    with tempfile.TemporaryDirectory(
+        prefix=prefix.name, dir=prefix.parent, ignore_cleanup_errors=True
+    ) as sockets:
         outcome: dict[str, Any] = {}
         arguments = {
             "private_data_dir": str(private),
@@ -225,7 +228,7 @@ def run_playbook(
                 runner.join(_TICK)
             late = runner.is_alive()
         finally:
-            _end(mark, runner, watch.stop)
+            _end(mark, runner, watch.stop, paths.root)
             _keep_log(private / "artifacts" / ident / "stdout", log, watch.tasks)
     if late:
         last = f"the last task was {watch.tasks[-1].task}" if watch.tasks else "no task ended"
@@ -240,14 +243,21 @@ def run_playbook(
     )
 
 
-@contextlib.contextmanager
-def _sockets(root: Path) -> Iterator[Path]:
-    """A folder for ssh's sockets, whose names the system limits to about a hundred bytes."""
-    deep = len(str(root)) > _DEEPEST
-    with tempfile.TemporaryDirectory(
-        prefix="l4lab-" if deep else "cp-", dir=None if deep else root, ignore_cleanup_errors=True
-    ) as folder:
-        yield Path(folder)
+def end_leftovers(paths: Paths) -> None:
+    """End what a killed l4lab left running; the caller holds the cluster's lock."""
+    _kill(f"{paths.root}:", paths.root)
+
+
+def _sockets_prefix(root: Path) -> str:
+    """What names of folders for ssh's sockets begin with.
+
+    The system limits a socket's name to about a hundred bytes, so below a deep folder they lie
+    elsewhere, under a name that still tells whose they are.
+    """
+    if len(str(root)) <= _DEEPEST:
+        return f"{root}/cp-"
+    whose = hashlib.sha256(str(root).encode()).hexdigest()[:10]
+    return f"{tempfile.gettempdir()}/l4lab-{whose}-"
 
 
 def _run(arguments: dict[str, Any], outcome: dict[str, Any]) -> None:
@@ -258,7 +268,7 @@ def _run(arguments: dict[str, Any], outcome: dict[str, Any]) -> None:
         outcome["error"] = failed
 
 
-def _environment(project: Path, private: Path, *, sockets: Path, mark: str) -> dict[str, str]:
+def _environment(project: Path, private: Path, *, sockets: str, mark: str) -> dict[str, str]:
     return {
         _MARK: mark,
         "ANSIBLE_CONFIG": str(project / "ansible.cfg"),
@@ -266,7 +276,7 @@ def _environment(project: Path, private: Path, *, sockets: Path, mark: str) -> d
         # The runner turns it off where it is not set.
         "ANSIBLE_HOST_KEY_CHECKING": "True",
         "ANSIBLE_NOCOLOR": "1",
-        "L4LAB_SSH_SOCKETS": str(sockets),
+        "L4LAB_SSH_SOCKETS": sockets,
         # Ansible refuses to start in a locale it does not know.
         "LC_ALL": "C.UTF-8",
     }
@@ -332,23 +342,23 @@ def _keep_log(written: Path, log: Path, tasks: list[TaskEvent]) -> None:
 # --- the end of a run: nothing of it is left --------------------------------------------------
 
 
-def _end(mark: str, runner: threading.Thread, stop: threading.Event) -> None:
+def _end(mark: str, runner: threading.Thread, stop: threading.Event, root: Path) -> None:
     """End whatever is left of the run: Ansible gently first, then all, also ssh's helpers."""
     if runner.is_alive():
-        for pid in _processes(mark, children_only=True):
+        for pid in _processes(mark, root, children_only=True):
             _signal(pid, signal.SIGINT)
         runner.join(_GRACE)
         stop.set()
-    _kill(mark)
+    _kill(mark, root)
     if runner.ident is not None:
         runner.join(_GRACE)
 
 
-def _kill(mark: str) -> None:
+def _kill(mark: str, root: Path) -> None:
     """Kill all processes of a run (of all runs of a cluster, where ``mark`` ends with a colon)."""
     deadline = time.monotonic() + _GRACE
     while time.monotonic() < deadline:
-        left = list(_processes(mark))
+        left = list(_processes(mark, root))
         if not left:
             break
         for pid in left:
@@ -356,15 +366,20 @@ def _kill(mark: str) -> None:
         time.sleep(_TICK / 4)
 
 
-def _processes(mark: str, *, children_only: bool = False) -> Iterator[int]:
-    """Processes whose mark begins with ``mark``, or only the one that we started ourselves."""
+def _processes(mark: str, root: Path, *, children_only: bool = False) -> Iterator[int]:
+    """Processes whose mark begins with ``mark``, or only the one that we started ourselves.
+
+    ssh's kept connections write their title over their environment, so they are known by it.
+    """
     wanted = f"{_MARK}={mark}".encode()
+    title = f"ssh: {_sockets_prefix(root)}".encode()
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         try:
             variables = (entry / "environ").read_bytes().split(b"\0")
-            if not any(variable.startswith(wanted) for variable in variables):
+            marked = any(variable.startswith(wanted) for variable in variables)
+            if not marked and not (entry / "cmdline").read_bytes().startswith(title):
                 continue
             # After the program's name, which may hold anything in its brackets: state and parent.
             state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]

@@ -234,14 +234,22 @@ def wait(api: Api, arguments: dict[str, Any]) -> dict[str, Any]:
         time.sleep(EVERY)
 
 
+def may_pass(status: int) -> bool:
+    """Whether a refusal says that the server is starting, rather than something of the object.
+
+    Until it has read its rules, a server that has just started forbids all to all.
+    """
+    starting = {http.client.UNAUTHORIZED, http.client.FORBIDDEN, http.client.TOO_MANY_REQUESTS}
+    return status in starting or status >= http.client.INTERNAL_SERVER_ERROR
+
+
 def apply_patiently(api: Api, wanted: dict[str, Any], *, check: bool, deadline: float) -> bool:
     """Apply an object, again while the API server does not answer: it may just be starting."""
     while True:
         try:
             return api.apply(wanted, check=check)
         except RefusedError as refused:
-            # Below 500 the answer is about the object, and would be the same again.
-            if refused.status < http.client.INTERNAL_SERVER_ERROR or time.monotonic() > deadline:
+            if not may_pass(refused.status) or time.monotonic() > deadline:
                 raise
         except (OSError, http.client.HTTPException):
             if time.monotonic() > deadline:
