@@ -333,7 +333,7 @@ def _error(run: _Run, output: str) -> StackError:
     about = [one for one in run.errors if engine_words.is_object(one[0])] or run.errors
     urn, reason = about[0] if about else ("", engine_words.last_words(output))
     what = f": {engine_words.label(urn)}" if urn and "pulumi:pulumi:Stack" not in urn else ""
-    next_step = f"mend it, then: l4lab {run.verb} {run.lab.name}"
+    next_step = f"mend it, then: ./l4lab {run.verb} {run.lab.name}"
     if "cannot reach the Kubernetes API" in reason:
         next_step = "./l4lab status"
     elif "exists already" in reason:

@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import ipaddress
 import shutil
 import subprocess
-import time
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-PLAYBOOKS = Path(__file__).resolve().parents[2] / "playbooks"
-
-
-def load(path: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(Path(path).stem, PLAYBOOKS / path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
+from tests.roles.modules import PLAYBOOKS, load
 
 look = load("library/l4lab_look.py")
 configure = load("library/l4lab_configure.py")
-ready = load("library/l4lab_kubernetes.py")
 unwire = load("library/l4lab_unwire.py")
 filters = load("filter_plugins/l4lab.py")
 
@@ -150,53 +136,6 @@ def test_installed_files_are_read_from_every_readable_record(tmp_path: Path, mon
     (tmp_path / "b.json").write_text('{"files": {"cni/y": {"sha256": "2"}}}')
     (tmp_path / "c.json").write_text("damaged")
     assert look.installed_files() == {"bin/x": "1", "cni/y": "2"}
-
-
-# --- l4lab_kubernetes --------------------------------------------------------------------------
-
-
-def node(name: str, status: str, message: str = "") -> dict[str, Any]:
-    return {
-        "metadata": {"name": name},
-        "status": {"conditions": [{"type": "Ready", "status": status, "message": message}]},
-    }
-
-
-def test_each_node_says_what_it_lacks() -> None:
-    nodes = {"items": [node("a", "True"), node("b", "False", "no network")]}
-    assert ready.node_problems(nodes, ["a", "b", "c"]) == {
-        "a": "",
-        "b": "is not Ready: no network",
-        "c": "is not there",
-    }
-
-
-@pytest.mark.parametrize(
-    ("kind", "status", "problem"),
-    [
-        (
-            "daemonsets",
-            {"numberReady": 3, "updatedNumberScheduled": 3, "observedGeneration": 1},
-            "",
-        ),
-        (
-            "daemonsets",
-            {"numberReady": 2, "updatedNumberScheduled": 3, "observedGeneration": 1},
-            "2 of 3 pods are ready",
-        ),
-        ("daemonsets", {}, "its controller has not seen it yet"),
-        ("deployments", {"readyReplicas": 2, "updatedReplicas": 2, "observedGeneration": 1}, ""),
-        (
-            "deployments",
-            {"readyReplicas": 2, "updatedReplicas": 1, "observedGeneration": 1},
-            "1 of 2 pods are ready",
-        ),
-        ("deployments", {"observedGeneration": 1}, "0 of 2 pods are ready"),
-    ],
-)
-def test_each_workload_says_what_it_lacks(kind: str, status: dict[str, int], problem: str) -> None:
-    workload = {"metadata": {"generation": 1}, "spec": {"replicas": 2}, "status": status}
-    assert ready.workload_problem(kind, workload, 3) == problem
 
 
 # --- l4lab_unwire -------------------------------------------------------------------------------
@@ -338,73 +277,3 @@ def test_what_a_machine_lacks_of_the_bundle() -> None:
     }
     installed = {"bin/a": "1", "bin/b": "old"}
     assert filters.l4lab_outdated(manifest, installed, ["bin/", "cni/"]) == ["bin/b", "cni/c"]
-
-
-class ScriptedApi(ready.Api):  # type: ignore[name-defined, misc]  # loaded by path
-    """An API of two kinds that keeps objects, and answers first as it is told."""
-
-    def __init__(self, *first: Exception) -> None:
-        self.kinds = {}
-        self.first = list(first)
-        self.objects: dict[str, dict[str, Any]] = {}
-
-    def request(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        if path == "/api/v1":
-            return {
-                "resources": [
-                    {"name": "configmaps", "kind": "ConfigMap", "namespaced": True},
-                    {"name": "pods/log", "kind": "Pod", "namespaced": True},
-                ]
-            }
-        if method == "PATCH" and self.first:
-            raise self.first.pop(0)
-        path = path.partition("?")[0]
-        before = self.objects.get(path)
-        if method == "GET":
-            if before is None:
-                raise ready.RefusedError(404, "not found")
-            return before
-        assert body is not None
-        version = int(before["metadata"]["resourceVersion"]) if before else 0
-        version += before is None or before["data"] != body["data"]
-        metadata = {**body["metadata"], "resourceVersion": str(version)}
-        self.objects[path] = {**body, "metadata": metadata}
-        return self.objects[path]
-
-
-def settings(value: str) -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "data": {"key": value},
-        "metadata": {"name": "a", "namespace": "kube-system"},
-    }
-
-
-def test_an_apply_says_whether_it_changed_anything() -> None:
-    api = ScriptedApi()
-    assert api.apply(settings("1"), check=False) is True
-    assert list(api.objects) == ["/api/v1/namespaces/kube-system/configmaps/a"]
-    assert api.apply(settings("1"), check=False) is False
-    assert api.apply(settings("2"), check=False) is True
-
-
-def test_an_api_that_is_starting_is_asked_again(monkeypatch) -> None:
-    monkeypatch.setattr(ready, "EVERY", 0)
-    api = ScriptedApi(ConnectionRefusedError(), ready.RefusedError(503, "starting"))
-    deadline = time.monotonic() + 60
-    assert ready.apply_patiently(api, settings("1"), check=False, deadline=deadline)
-    assert api.first == []
-
-
-def test_a_refusal_is_final() -> None:
-    api = ScriptedApi(ready.RefusedError(422, "no such field"), ready.RefusedError(422, "again"))
-    deadline = time.monotonic() + 60
-    with pytest.raises(ready.RefusedError, match="no such field"):
-        ready.apply_patiently(api, settings("1"), check=False, deadline=deadline)
-
-
-def test_the_wait_for_an_api_that_never_answers_ends() -> None:
-    api = ScriptedApi(*[ConnectionRefusedError("never")] * 9)
-    with pytest.raises(ConnectionRefusedError):
-        ready.apply_patiently(api, settings("1"), check=False, deadline=time.monotonic() - 1)

@@ -90,7 +90,7 @@ HOST = """
 import runpy, pulumi
 class Mocks(pulumi.runtime.Mocks):
     def new_resource(self, args):
-        print(args.typ, args.name)
+        print(f"{args.typ} {args.name}\\n", end="", flush=True)
         return args.name, args.inputs
     def call(self, args):
         return {}

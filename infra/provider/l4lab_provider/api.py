@@ -38,6 +38,9 @@ class UnknownKindError(ApiError):
     """The API server serves no such kind (its definition may come later)."""
 
 
+_LOADING = threading.Lock()  # one for all: what it guards is the import of the client
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of object and where the API server serves it."""
@@ -70,7 +73,6 @@ class Api:
     _client: Any = field(default=None, init=False, repr=False)
     _namespace: str = field(default="default", init=False)
     _kinds: dict[str, dict[str, Kind]] = field(default_factory=dict, init=False, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     @property
     def namespace(self) -> str:
@@ -79,7 +81,7 @@ class Api:
         return self._namespace
 
     def _connect(self) -> Any:  # noqa: ANN401  the client ships no types
-        with self._lock:
+        with _LOADING:
             if self._client is None:
                 self._client = self._load()
             return self._client
@@ -131,10 +133,11 @@ class Api:
             ApiError: The API server refused.
             UnreachableError: Nobody answered.
         """
+        # First, since it imports: two threads that import one package from its two ends deadlock.
+        client = self._connect()
         from urllib3.exceptions import HTTPError, MaxRetryError  # noqa: PLC0415
         from urllib3.util import Timeout  # noqa: PLC0415
 
-        client = self._connect()
         host = client.configuration.host
         headers = {"Accept": "application/json", "Content-Type": content_type}
         token = client.configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
