@@ -363,11 +363,11 @@ class LocalDriver:
         """Shut all machines down cleanly, side by side, so that their disks are whole."""
 
         def one(machine: Machine) -> None:
-            run(
-                ["ssh", "-F", self.paths.ssh_config, machine.name, "systemctl", "poweroff"],
-                timeout=20,
-                check=False,
-            )
+            # Forced: all processes get SIGTERM at once. In order, pods' scopes outlive containerd
+            # by design, and systemd would wait for each of them.
+            off = ["systemctl", "--force", "poweroff"]
+            ssh = ["ssh", "-F", self.paths.ssh_config, machine.name]
+            run([*ssh, *off], timeout=20, check=False)
 
         threads = [
             threading.Thread(target=one, args=(machine,)) for machine in self.topology.machines
