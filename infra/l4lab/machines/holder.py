@@ -35,6 +35,13 @@ def start_time(pid: int) -> int:
     return int(stat.rpartition(")")[2].split()[19])  # field 22 of proc(5), counted after the name
 
 
+def write_whole(path: Path, record: dict[str, Any]) -> None:
+    """Write a record so that whoever reads it meanwhile sees all of it or nothing."""
+    working = path.with_suffix(".new")
+    working.write_text(json.dumps(record))
+    working.replace(path)
+
+
 def unshare(flags: int) -> None:
     """Give this process namespaces of its own.
 
@@ -63,10 +70,7 @@ def main(spec_path: Path) -> int:
     if child:
         # The record is complete before the child makes anything.
         record = {"pid": child, "start": start_time(child)}
-        target = spec_path.with_name("holder.json")
-        working = target.with_suffix(".new")
-        working.write_text(json.dumps(record))
-        working.replace(target)
+        write_whole(spec_path.with_name("holder.json"), record)
         os.write(go, b"x")
         return 0
     os.close(go)
@@ -146,7 +150,7 @@ class Holder:
                     preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, set()),  # noqa: PLW1509
                 )
             self.running[process.pid] = machine["name"]
-            (folder / "started.json").write_text(json.dumps({"pid": process.pid}))
+            write_whole(folder / "started.json", {"pid": process.pid})
 
     def reap(self) -> None:
         """Collect every process that ended; note it where it was a machine."""
@@ -161,7 +165,7 @@ class Holder:
             if name:
                 ended = {"status": os.waitstatus_to_exitcode(status), "at": time.time()}
                 folder = self.spec_path.parent / name
-                (folder / "ended.json").write_text(json.dumps(ended))
+                write_whole(folder / "ended.json", ended)
 
 
 if __name__ == "__main__":

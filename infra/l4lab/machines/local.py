@@ -365,9 +365,8 @@ class LocalDriver:
         def one(machine: Machine) -> None:
             # Forced: all processes get SIGTERM at once. In order, pods' scopes outlive containerd
             # by design, and systemd would wait for each of them.
-            off = ["systemctl", "--force", "poweroff"]
-            ssh = ["ssh", "-F", self.paths.ssh_config, machine.name]
-            run([*ssh, *off], timeout=20, check=False)
+            ssh = ["ssh", "-F", str(self.paths.ssh_config), machine.name]
+            run([*ssh, "systemctl", "--force", "poweroff"], timeout=20, check=False)
 
         threads = [
             threading.Thread(target=one, args=(machine,)) for machine in self.topology.machines
