@@ -15,8 +15,6 @@ from l4lab.cluster import Cluster
 from l4lab.errors import L4labError
 from l4lab.machines.host import available_memory_mib
 
-_BUILD_GIB = 20  # free disk a build of the bundle from nothing takes
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -78,8 +76,8 @@ def _can_build() -> list[Finding]:
         ),
         Finding(
             "disk for the build",
-            free >= _BUILD_GIB,
-            f"{free:.0f} GiB free below {parent}, a build takes up to {_BUILD_GIB}",
+            free >= bundle.NEEDED_GIB,
+            f"{free:.0f} GiB free below {parent}, a build takes up to {bundle.NEEDED_GIB}",
         ),
         Finding(
             "packages for the build",

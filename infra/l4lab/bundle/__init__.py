@@ -28,7 +28,7 @@ from l4lab.errors import BundleError
 from l4lab.progress import Progress, Step
 
 _PACK_DEADLINE = 1800  # seconds, for a slow stick
-_NEEDED_GIB = 20  # free disk for a cold build, kernel tree and Go's caches included
+NEEDED_GIB = 20  # free disk for a cold build, kernel tree and Go's caches included
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,9 @@ def cache_folder() -> Path:
 
 def bundle_folder() -> Path:
     """Where the bundle of this catalogue lies, or will; its name says what it is made from."""
-    last = parts()[-1]  # the disk follows from all parts but Pulumi
-    pulumi = next(part for part in parts() if part.name == "pulumi")
-    return cache_folder() / "bundle" / f"{last.key}-{pulumi.key}"
+    # The disk follows from all other parts but Pulumi.
+    keys = {part.name: part.key for part in parts() if part.name in ("disk", "pulumi")}
+    return cache_folder() / "bundle" / f"{keys['disk']}-{keys['pulumi']}"
 
 
 def find() -> Bundle | None:
@@ -171,10 +171,10 @@ def _make(progress: Progress) -> Bundle:
     todo = [part for part in parts() if not cache.ready(part)]
     if todo:
         free = shutil.disk_usage(cache.root).free / 2**30
-        if free < _NEEDED_GIB:
+        if free < NEEDED_GIB:
             raise BundleError(
                 f"too little disk to build the bundle: {free:.0f} GiB are free",
-                f"a build from nothing takes up to {_NEEDED_GIB} GiB below {cache.root}",
+                f"a build from nothing takes up to {NEEDED_GIB} GiB below {cache.root}",
                 "free some, or put the cache elsewhere with L4LAB_CACHE",
             )
         _install_packages(todo, cache, progress)
