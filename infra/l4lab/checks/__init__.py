@@ -1,5 +1,6 @@
 """Proving that a deployed lab works: the same checks for the command line, Pulumi and pytest."""
 
+from l4lab.checks.admission import Admission
 from l4lab.checks.declare import check, declared, exercise
 from l4lab.checks.look import Look, Stage, raise_if_stuck
 from l4lab.checks.model import (
@@ -32,6 +33,7 @@ __all__ = [
     "HOST",
     "NODES",
     "ONCE",
+    "Admission",
     "CannotMeasure",
     "Check",
     "CheckResult",

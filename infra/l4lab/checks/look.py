@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from l4lab.checks import ipvs, network
+from l4lab.checks.admission import Admission, read_admission
 from l4lab.checks.model import (
     API,
     CannotMeasure,
@@ -34,6 +35,7 @@ _KINDS = "deployments,pods,services,endpointslices"
 _KEPT_CHARACTERS = 16_000
 _KEPT_OBSERVATIONS = 100
 _READING = frozenset({"get", "describe", "logs", "version", "auth", "api-resources"})
+_TRYING = frozenset({"create", "apply", "patch", "replace"})
 # States a container does not leave by itself.
 _STUCK = frozenset(
     {
@@ -132,6 +134,22 @@ class Look:
             raise ValueError(f"a check only looks: kubectl {words[0]}")
         return self.at(API).read(["kubectl", *words, "--request-timeout=10s"], shown=shown)
 
+    def tried(self, *words: str) -> Result:
+        """What the API server says to a change that it only tries (a dry run): nothing is made.
+
+        Raises:
+            CannotMeasure: It does not answer.
+            ValueError: The verb takes no dry run.
+        """
+        loose = [word for word in words if word == "--" or word.startswith("--dry-run")]
+        if words[0] not in _TRYING or loose:
+            raise ValueError(f"a check only tries: kubectl {words[0]} {' '.join(loose)}".rstrip())
+        api = self.at(API)
+        result = api.run(["kubectl", *words, "-n", self.namespace, "--dry-run=server"])
+        if not result.succeeded and "Unable to connect to the server" in result.stderr:
+            raise CannotMeasure(f"the API server does not answer: {result.last_line}")
+        return result
+
     def objects(self, shown: Sequence[str] | None = None) -> list[Json]:
         """The lab's Deployments, Pods, Services and EndpointSlices, read in one go."""
         text = self.kubectl("get", _KINDS, "-n", self.namespace, "-o", "json", shown=shown).stdout
@@ -166,6 +184,17 @@ class Look:
             and labels.items() <= item["metadata"].get("labels", {}).items()
         ]
 
+    def dry_run(self, manifest: Json) -> Admission:
+        """Ask the API server for its verdict on a new object, which it then throws away.
+
+        Not all is asked then: of the allocators of cluster addresses and node ports, neither a
+        taken address nor a port out of range is told. ``Stage.offer`` asks them, too.
+
+        Raises:
+            CannotMeasure: There is no verdict: the API server does not answer.
+        """
+        return self._submit(manifest, "--dry-run=server")
+
     def curl(self, url: str, *, times: int = 1) -> list[network.Answer]:
         """Make HTTP requests from here, each on a connection of its own.
 
@@ -187,6 +216,15 @@ class Look:
         """Wait a moment between two looks of one sample."""
         self._clock.sleep(seconds)
 
+    def _submit(self, manifest: Json, *options: str) -> Admission:
+        api, text = self.at(API), json.dumps(manifest)
+        argv = ["kubectl", "create", *options, "-f", "-"]
+        rest = ["-n", self.namespace, "-o", "json", "--request-timeout=10s"]
+        result = api._observed(
+            self._reach, [*argv, *rest], shown=argv, timeout=20 * self.factor, stdin=text
+        )
+        return read_admission(result)
+
     @property
     def _here(self) -> str:
         return f"on {self.vantage}" if self.vantage.where is not Where.API else "at the API"
@@ -198,14 +236,20 @@ class Look:
         *,
         shown: Sequence[str] | None,
         timeout: float,
+        stdin: str | None = None,
     ) -> Result:
         at = self._clock.now()
-        result = reach.run(self.vantage, argv, timeout=timeout)
+        typed = as_typed(self.vantage, shown or argv)
+        if stdin is None or isinstance(reach, SharedReads):
+            result = reach.run(self.vantage, argv, timeout=timeout)
+        else:
+            result = reach.run(self.vantage, argv, timeout=timeout, stdin=stdin)
+            typed = f"echo {shlex.quote(stdin)} | {typed}"
         self.trace.append(
             Observation(
                 at=at,
                 vantage=str(self.vantage),
-                command=as_typed(self.vantage, shown or argv),
+                command=typed,
                 argv=tuple(argv),
                 rc=result.rc,
                 stdout=result.stdout[:_KEPT_CHARACTERS],
@@ -253,6 +297,22 @@ class Stage(Look):
         if not result.succeeded:
             raise CannotMeasure(f"kubectl {words[0]} failed: {result.last_line}", final=True)
         return result
+
+    def offer(self, manifest: Json) -> Admission:
+        """Really create an object that the API server should refuse.
+
+        Where it is accepted nevertheless, it is deleted when everything is put back.
+
+        Raises:
+            CannotMeasure: There is no verdict: the API server does not answer.
+        """
+        kind, name = manifest["kind"].lower(), manifest["metadata"]["name"]
+
+        def gone() -> None:
+            self.change("delete", kind, name, "--ignore-not-found")
+
+        self.undo(f"no {kind} {name}", gone)
+        return self._submit(manifest)
 
     def undo(self, what: str, how: Callable[[], None]) -> None:
         """Remember how to put a change back; say it before making the change."""

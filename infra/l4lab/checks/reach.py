@@ -25,7 +25,9 @@ _CHUNK = 65536
 class Reach(Protocol):
     """Something that runs commands at a vantage."""
 
-    def run(self, vantage: Vantage, argv: Sequence[str], *, timeout: float) -> Result:
+    def run(
+        self, vantage: Vantage, argv: Sequence[str], *, timeout: float, stdin: str | None = None
+    ) -> Result:
         """Run ``argv`` there and return what it left, whatever its exit code.
 
         Raises:
@@ -56,17 +58,23 @@ class LiveReach:
         for machine in self._machines.values():
             machine.close()
 
-    def run(self, vantage: Vantage, argv: Sequence[str], *, timeout: float) -> Result:
+    def run(
+        self, vantage: Vantage, argv: Sequence[str], *, timeout: float, stdin: str | None = None
+    ) -> Result:
         """Run ``argv`` at the vantage.
 
         Args:
             vantage: A named one: ``NODES`` must have been spread out before.
             argv: For the vantage ``api`` its first word is ``kubectl``.
             timeout: Seconds; then the exit code is 124.
+            stdin: What the command reads; only for ``api``.
 
         Raises:
             CannotMeasure: The vantage cannot be reached, or the command cannot be started.
+            ValueError: ``stdin`` is given for another vantage than ``api``.
         """
+        if stdin is not None and vantage.where is not Where.API:
+            raise ValueError(f"{vantage} takes no standard input")
         if vantage.where in (Where.NODE, Where.DBHOST):
             if vantage.name not in self._machines:
                 raise CannotMeasure(f"there is no machine {vantage.name}", final=True)
@@ -77,7 +85,7 @@ class LiveReach:
         elif vantage.where is Where.POD:
             words = [*self._kubectl(), "exec", "-n", self._namespace, vantage.name, "--", *words]
         try:
-            return run(words, timeout=timeout, check=False)
+            return run(words, timeout=timeout, check=False, input=stdin)
         except CommandError as failed:
             raise CannotMeasure(failed.brief + f": {failed.reason}", final=True) from failed
 

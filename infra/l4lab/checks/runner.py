@@ -234,7 +234,8 @@ class Runner:
                 check.verb,
                 lambda: check.function(look),
                 clock=self._clock,
-                factor=self._factor * self._patience,
+                factor=self._factor,
+                patience=self._patience,
             )
         except Stopped:
             raise

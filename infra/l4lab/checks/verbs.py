@@ -111,7 +111,9 @@ class Verdict:
 Sample = Callable[[], Seen]
 
 
-def judge(verb: Verb, sample: Sample, *, clock: Clock, factor: float = 1.0) -> Verdict:
+def judge(
+    verb: Verb, sample: Sample, *, clock: Clock, factor: float = 1.0, patience: float = 1.0
+) -> Verdict:
     """Take samples until the verb is decided.
 
     Args:
@@ -120,17 +122,22 @@ def judge(verb: Verb, sample: Sample, *, clock: Clock, factor: float = 1.0) -> V
         clock: Where time comes from.
         factor: How many times slower than normal the machines are; budgets grow with it, the
             time green must hold does not.
+        patience: Scales the budget alone: how soon we give up says nothing of how soon a cluster
+            settles.
     """
     match verb:
         case Eventually():
-            return _eventually(verb, sample, clock=clock, factor=factor)
+            within = verb.within * factor * patience
+            return _eventually(verb, sample, clock=clock, within=within, settle=SETTLE * factor)
         case Consistently():
             return _throughout(verb, sample, clock=clock)
         case Never():
             return _throughout(verb, _inverted(sample), clock=clock)
 
 
-def _eventually(verb: Eventually, sample: Sample, *, clock: Clock, factor: float) -> Verdict:
+def _eventually(
+    verb: Eventually, sample: Sample, *, clock: Clock, within: float, settle: float
+) -> Verdict:
     started = clock.now()
     streak = attempts = 0
     first_bad: float | None = None
@@ -143,7 +150,7 @@ def _eventually(verb: Eventually, sample: Sample, *, clock: Clock, factor: float
         if isinstance(outcome, Seen):
             streak += 1
             if streak >= verb.hold.samples:
-                late = first_bad is not None and last_bad - started > SETTLE * factor
+                late = first_bad is not None and last_bad - started > settle
                 return Verdict(
                     state=State.FLAKY if late else State.PASS,
                     attempts=attempts,
@@ -157,7 +164,7 @@ def _eventually(verb: Eventually, sample: Sample, *, clock: Clock, factor: float
         streak = 0
         first_bad = begun if first_bad is None else first_bad
         last_bad = now
-        if _final(outcome) or now - started >= verb.within * factor:
+        if _final(outcome) or now - started >= within:
             return _bad(outcome, attempts, seconds=now - started, failing_for=now - first_bad)
         clock.sleep(verb.every)
 

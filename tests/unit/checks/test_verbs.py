@@ -55,6 +55,13 @@ def test_a_pass_after_an_early_failure_is_a_pass(clock):
     assert judge(eventually(within=30, every=1), script, clock=clock).state is State.PASS
 
 
+def test_impatience_shortens_the_budget_and_not_the_time_to_settle(clock):
+    verb = eventually(within=30, every=1)
+    assert judge(verb, Script(BAD), clock=clock, patience=0.3).attempts == 10
+    script = Script(*[BAD] * 8, GOOD)
+    assert judge(verb, script, clock=clock, patience=0.3).state is State.PASS
+
+
 def test_budgets_and_settling_grow_with_slow_machines(clock):
     late = int(SETTLE) + 2
     script = Script(*[BAD] * late, GOOD)
