@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tarfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,37 @@ def load(source: Path) -> Bundle:
     finally:
         shutil.rmtree(working, ignore_errors=True)
     return Bundle(wanted)
+
+
+def prune(keep: Iterable[Path]) -> list[Path]:
+    """Delete bundles and parts of other catalogues from the cache.
+
+    Args:
+        keep: Files that are still needed; the bundle a file lies in stays.
+
+    Returns:
+        What was deleted.
+    """
+    root = bundle_folder().parent
+    needed = {bundle_folder()} | {
+        root / path.relative_to(root).parts[0] for path in keep if path.is_relative_to(root)
+    }
+    cache = _cache()
+    current = {cache.folder(part) for part in parts()}
+    gone = []
+    for folder in (*root.glob("*"), *cache.root.glob("*")):
+        here = folder in needed | current | {cache.root} or folder.suffix == ".load"
+        if here or not folder.is_dir():
+            continue
+        # Somebody may be at it right now: then it is no old one.
+        with locked(
+            folder.with_name(folder.name.removesuffix(".work") + ".lock"), wait=False
+        ) as free:
+            if free:
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.with_name(folder.name + ".verified.json").unlink(missing_ok=True)
+                gone.append(folder)
+    return gone
 
 
 def _cache() -> PartCache:

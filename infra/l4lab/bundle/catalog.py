@@ -45,4 +45,5 @@ def image_references() -> dict[str, str]:
         "calico-kube-controllers": f"docker.io/calico/kube-controllers:{calico}",
         "nginx": f"docker.io/library/nginx:{catalog()['images']['nginx']}",
         "busybox": f"docker.io/library/busybox:{catalog()['images']['busybox']}",
+        "toolbox": f"localhost/l4lab/toolbox:{catalog()['images']['toolbox']}",
     }

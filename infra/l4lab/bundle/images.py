@@ -37,6 +37,17 @@ _ROOTS = {
     ),
     "nginx": ("busybox", "nginx-light"),
     "busybox": ("busybox",),
+    "toolbox": (
+        "bind9-dnsutils",
+        "busybox",
+        "ca-certificates",
+        "conntrack",
+        "curl",
+        "iproute2",
+        "mariadb-client-core",
+        "openssl",
+        "socat",
+    ),
 }
 
 
@@ -66,6 +77,7 @@ _RECIPES = {
     ),
     "nginx": _Recipe("nginx", (), ("/usr/sbin/nginx", "-g", "daemon off;")),
     "busybox": _Recipe("busybox", (), ("/bin/sh",)),
+    "toolbox": _Recipe("toolbox", ("kubernetes/bin/kubectl",), ("/bin/sh",)),
 }
 
 

@@ -204,8 +204,17 @@ def _damaged(path: Path, why: str) -> BundleError:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file while the block runs; wait for whoever holds it."""
+def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold a lock file while the block runs; yields whether it is held.
+
+    Args:
+        path: The lock file; made where it is not there.
+        wait: Wait for whoever holds it, instead of going on without it.
+    """
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
