@@ -6,16 +6,19 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
-from l4lab import stack
+from l4lab import bundle, stack
 from l4lab.checks import CheckResult, LabReport, run_lab
 from l4lab.cluster import Cluster
 from l4lab.command import CommandError, run
 from l4lab.errors import L4labError, UsageError
 from l4lab.lab import Lab, find_labs
+from l4lab.machines.disks import bases
 from l4lab.playbook import PlaybookResult
 from l4lab.progress import Progress
+from l4lab.state import FOLDER, Paths
 
 
 def deploy(cluster: Cluster, lab: Lab) -> stack.Outcome:
@@ -155,6 +158,12 @@ def render_outcome(outcome: stack.Outcome) -> str:
     lines = [f"{outcome.stack}: {outcome.summary}"]
     lines += [f"  {name}: {value}" for name, value in outcome.outputs.items()]
     return "\n".join(lines)
+
+
+def prune(project: Path) -> list[Path]:
+    """Delete older bundles, but none over which a cluster of this project has disks."""
+    clusters = [Paths(folder) for folder in (project / FOLDER).glob("*") if folder.is_dir()]
+    return bundle.prune(base for paths in clusters for base in bases(paths))
 
 
 def timeline(progress: Progress, playbook: PlaybookResult) -> str:

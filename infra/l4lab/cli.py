@@ -307,9 +307,16 @@ def exec_(context: Context, command: tuple[str, ...]) -> None:
     metavar="FILE",
     help="Take it from a file that --pack wrote.",
 )
+@click.option("--prune", is_flag=True, help="Also delete what older bundles left in the cache.")
 @common
 def bundle_(
-    context: Context, *, verify: bool, repair: bool, pack: Path | None, load: Path | None
+    context: Context,
+    *,
+    verify: bool,
+    repair: bool,
+    pack: Path | None,
+    load: Path | None,
+    prune: bool,
 ) -> None:
     """Make what goes on the machines, unless it is there: programs, images, kernel, disk."""
     if load:
@@ -321,7 +328,9 @@ def bundle_(
     if pack:
         with context.progress.step(f"pack {pack}"):
             bundle.pack(made, pack)
-    context.result({"folder": str(made.folder)}, f"The bundle is whole: {made.folder}")
+    gone = [str(folder) for folder in actions.prune(PROJECT)] if prune else []
+    said = [f"The bundle is whole: {made.folder}", *(f"deleted: {folder}" for folder in gone)]
+    context.result({"folder": str(made.folder), "deleted": gone}, "\n".join(said))
 
 
 @main.command("doctor")

@@ -19,6 +19,7 @@ from l4lab import inventory
 from l4lab.bundle import Bundle
 from l4lab.errors import MachineError, UsageError
 from l4lab.machines import get_driver
+from l4lab.machines.disks import bases
 from l4lab.machines.driver import MachineStatus
 from l4lab.playbook import PlaybookResult, TaskEvent, end_leftovers, run_playbook
 from l4lab.progress import Progress, Step
@@ -50,6 +51,7 @@ class Cluster:
             L4labError: A step failed; the machines that run are kept.
         """
         self._refuse_other_shape()
+        self._refuse_lost_base()
         self._check_host()
         bundle = bundles.ensure(self.progress)
         with self._locked():
@@ -66,6 +68,16 @@ class Cluster:
                 f"the settings of cluster {self.settings.topology.name} have changed",
                 "its machines were made with other machines, networks or proxy mode",
                 "./l4lab down, then ./l4lab up; or change the settings back",
+            )
+
+    def _refuse_lost_base(self) -> None:
+        """Kept disks are worthless without the base disk they were made over."""
+        lost = [base for base in bases(self.paths) if not base.exists()]
+        if lost and self._has_disks():
+            raise UsageError(
+                f"the disks of cluster {self.settings.topology.name} cannot be read any more",
+                f"the bundle they were made with is gone: {lost[0]}",
+                "./l4lab down, then ./l4lab up",
             )
 
     def _check_host(self) -> None:

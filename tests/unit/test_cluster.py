@@ -160,6 +160,22 @@ def test_more_memory_is_no_other_shape(world):
     world.cluster(machines=memory).up()
 
 
+def test_disks_without_their_base_are_refused_and_down_still_works(world):
+    cluster = world.cluster()
+    cluster.up()
+    machine = cluster.paths.machines / "k8s-node01"
+    machine.mkdir(parents=True, exist_ok=True)
+    (machine / "disk.cow").touch()
+    (machine / "disk.json").write_text(f'{{"base": "{world.project / "gone" / "base.img"}"}}')
+    done = world.did()
+    with pytest.raises(UsageError) as raised:
+        cluster.up()
+    assert raised.value.brief == "the disks of cluster l4lab cannot be read any more"
+    assert world.did() == done
+    assert cluster.down()
+    cluster.up()
+
+
 def test_a_failed_playbook_keeps_the_machines_and_up_goes_on(world):
     cluster = world.cluster()
     world.failure = PlaybookError("site.yml failed", "k8s-node01: t: no")

@@ -45,7 +45,7 @@ def test_sdk_and_cli_of_pulumi_are_one_version():
 
 def test_images_have_full_names():
     for name in image_references().values():
-        assert re.fullmatch(r"[a-z0-9.]+\.[a-z]+/[a-z0-9/-]+:[A-Za-z0-9.-]+", name)
+        assert re.fullmatch(r"(localhost|[a-z0-9.]+\.[a-z]+)/[a-z0-9/-]+:[A-Za-z0-9.-]+", name)
     assert image_references()["etcd"].endswith(catalog()["kubernetes"]["images"]["etcd"])
 
 
