@@ -24,3 +24,6 @@ APP_PROTOCOL: Final = "http"
 # A pod to ask from: the view from inside the cluster.
 CLIENT: Final = "client"
 CLIENT_IMAGE: Final = "docker.io/library/busybox:1.35"
+
+# kube-proxy runs without any lab.
+ALWAYS_GREEN: Final = ("proxy-mode",)

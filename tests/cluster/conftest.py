@@ -22,6 +22,20 @@ PROJECT = Path(__file__).parents[2]
 NAME = "l4lab-test"
 
 
+def pytest_collection_modifyitems(items):
+    """Tests of one lab stand together: deploying and destroying it takes longer than most."""
+    labs = [item for item in items if item.path.name == "test_labs.py"]
+    order = list(dict.fromkeys(lab_of(item) for item in labs))
+    labs.sort(key=lambda item: order.index(lab_of(item)))
+    slots = [place for place, item in enumerate(items) if item.path.name == "test_labs.py"]
+    for place, item in zip(slots, labs, strict=True):
+        items[place] = item
+
+
+def lab_of(item):
+    return item.callspec.params["lab"]
+
+
 @pytest.fixture(scope="session")
 def host_before():
     """The host before any machine was made."""

@@ -7,16 +7,15 @@ from l4lab.checks.reach import LiveReach
 from l4lab.command import run
 from l4lab.state import Access
 from l4lab.topology import Role
-from labs.clusterip import facts
 
 
 class Hands:
     """Changes a cluster, by kubectl and on its machines."""
 
-    def __init__(self, access: Access):
+    def __init__(self, access: Access, namespace: str = "default"):
         self.access = access
         self.topology = access.topology
-        self.reach = LiveReach(access, namespace=facts.NAMESPACE)
+        self.reach = LiveReach(access, namespace=namespace)
         self.kept = {}
         """What a break has to remember for its undoing."""
 
@@ -42,21 +41,18 @@ class Hands:
         assert result.succeeded, f"{machine}: {' '.join(argv)}: {result.last_line}"
         return result.stdout
 
-    def patch(self, path, value):
+    def patch(self, kind, name, path, value):
+        """Replace one field; the path is a JSON pointer."""
         change = json.dumps([{"op": "replace", "path": path, "value": value}])
-        self.kubectl("patch", "service", facts.SERVICE, "--type=json", "-p", change)
+        self.kubectl("patch", kind, name, "--type=json", "-p", change)
 
     def json(self, *words):
         return json.loads(self.kubectl("get", *words, "-o", "json"))
 
-    @property
-    def service(self) -> str:
-        address = self.json("service", facts.SERVICE)["spec"]["clusterIP"]
-        return f"{address}:{facts.PORT}"
-
-    def pod_address(self) -> str:
-        selector = ",".join(f"{key}={value}" for key, value in facts.LABELS.items())
-        return self.json("pods", "-l", selector)["items"][0]["status"]["podIP"]
+    def pod_addresses(self, labels) -> list[str]:
+        """Addresses of the pods with these labels, in the order of their names."""
+        selector = ",".join(f"{key}={value}" for key, value in labels.items())
+        return [item["status"]["podIP"] for item in self.json("pods", "-l", selector)["items"]]
 
     def freeze_proxy(self, node):
         """Without kube-proxy, what is changed in the node's kernel stays changed."""

@@ -1,0 +1,144 @@
+"""Every lab on a real cluster: red before it is there, green after, red by each of its breaks."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from l4lab import stack
+from l4lab.checks import Check, Exercise, State, declared, run_lab
+from l4lab.lab import find_labs
+from tests.cluster.breaks import Break
+from tests.cluster.hands import Hands
+
+LABS = find_labs(Path(__file__).parents[2])
+
+# What a break needs to show: the cluster must first have noticed it.
+ATTEMPTS = 6
+IMPATIENT = 0.3
+
+
+def breaks_of(lab) -> tuple[Break, ...]:
+    faults = importlib.import_module(f"tests.cluster.faults.{lab.name.replace('-', '_')}")
+    return faults.BREAKS
+
+
+def pytest_generate_tests(metafunc):
+    """All tests of one lab come one after the other, so that it is deployed once."""
+    if metafunc.definition.get_closest_marker("parametrize"):
+        return
+    if "fault" in metafunc.fixturenames:
+        pairs = [(lab.name, fault) for lab in LABS.values() for fault in breaks_of(lab)]
+        ids = [f"{name}-{fault}" for name, fault in pairs]
+        metafunc.parametrize(("lab", "fault"), pairs, indirect=["lab"], ids=ids)
+    elif "lab" in metafunc.fixturenames:
+        metafunc.parametrize("lab", LABS, indirect=True)
+
+
+class Bench:
+    """The cluster with at most one lab on it."""
+
+    def __init__(self, access):
+        self.access = access
+        self.lab = None
+        self.before = None
+
+    def put(self, lab):
+        if self.lab is lab:
+            return
+        self.clear()
+        self.before = run_lab(lab, self.access, exercises=False, patience=IMPATIENT)
+        self.lab = lab
+        stack.deploy(lab, self.access)
+
+    def clear(self):
+        if self.lab:
+            stack.destroy(self.lab, self.access)
+        self.lab = None
+
+
+@pytest.fixture(scope="module")
+def bench(access):
+    bench = Bench(access)
+    yield bench
+    bench.clear()
+
+
+@pytest.fixture
+def lab(request, bench):
+    """The lab, deployed, and no other."""
+    bench.put(LABS[request.param])
+    return bench.lab
+
+
+@pytest.fixture
+def hands(access, lab):
+    hands = Hands(access, lab.facts.NAMESPACE)
+    with hands.reach:
+        yield hands
+
+
+def checked(lab, access, wanted, *, patience=1.0):
+    """Check until every state is as wanted; the last states and report."""
+    for _ in range(ATTEMPTS):
+        report = run_lab(lab, access, only=sorted(wanted), exercises=False, patience=patience)
+        states = {name: report.state_of(name) for name in wanted}
+        if states == wanted:
+            break
+    return states, report
+
+
+def test_every_check_fails_before_the_lab_is_deployed(bench, lab):
+    always = getattr(lab.facts, "ALWAYS_GREEN", ())
+    states = {
+        check.id: bench.before.state_of(check.id)
+        for check in declared(lab.checks, Check)
+        if check.id not in always
+    }
+    assert {name: state for name, state in states.items() if state is not State.FAIL} == {}
+
+
+def test_all_is_green_after(access, lab):
+    report = run_lab(lab, access)
+    assert report.passed, report.render(False)
+    ran = {result.id for result in report.results}
+    assert {item.id for item in declared(lab.checks, Check)} <= ran
+    assert {item.id for item in declared(lab.checks, Exercise)} <= ran
+    assert report.diagnosis is None
+
+
+def test_a_break_is_told_by_the_check_that_explains_it(access, lab, hands, fault):
+    wanted = {
+        **dict.fromkeys(fault.green, State.PASS),
+        **dict.fromkeys(fault.error, State.ERROR),
+        **dict.fromkeys(fault.red | {fault.explains}, State.FAIL),
+    }
+    try:
+        fault.apply(hands)
+        states, report = checked(lab, access, wanted, patience=IMPATIENT)
+    finally:
+        fault.undo(hands)
+    assert states == wanted, report.render(False)
+    if fault.node_only:
+        broken = getattr(hands, fault.node_only)
+        told = [one for one in report.results if one.id == fault.explains and not one.green]
+        assert {one.vantage.split()[-1] for one in told} == {broken}
+    assert report.diagnosis is not None
+    assert (report.diagnosis / "failures.txt").stat().st_size > 0
+    mended = dict.fromkeys(wanted, State.PASS)
+    states, report = checked(lab, access, mended)
+    assert states == mended, report.render(False)
+
+
+@pytest.mark.parametrize("lab", ["clusterip"], indirect=True)
+def test_an_exercise_is_red_where_a_kernel_does_not_follow_and_puts_back(access, lab, hands):
+    hands.freeze_proxy(hands.worker)
+    try:
+        report = run_lab(lab, access, only=["scale-to-three"], patience=IMPATIENT)
+    finally:
+        hands.thaw_proxy(hands.worker)
+    (result,) = report.results
+    assert result.state in (State.FAIL, State.ERROR), report.render(False)
+    mended = {check.id: State.PASS for check in declared(lab.checks, Check)}
+    states, report = checked(lab, access, mended)
+    assert states == mended, report.render(False)
