@@ -5,6 +5,7 @@ Whatever made it, everything after it is the same: machines, playbooks and labs 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tarfile
@@ -24,6 +25,7 @@ from l4lab.bundle.part import (
     verify,
     write_manifest,
 )
+from l4lab.bundle.python import LOCK
 from l4lab.command import run
 from l4lab.errors import BundleError
 from l4lab.progress import Progress, Step
@@ -70,9 +72,11 @@ def cache_folder() -> Path:
 
 def bundle_folder() -> Path:
     """Where the bundle of this catalogue lies, or will; its name says what it is made from."""
-    # The disk follows from all other parts but Pulumi.
-    keys = {part.name: part.key for part in parts() if part.name in ("disk", "pulumi")}
-    return cache_folder() / "bundle" / f"{keys['disk']}-{keys['pulumi']}"
+    # The Python packages count by what is wanted, not by the Python they were fetched for: a
+    # machine with another Python takes all the rest of a bundle.
+    keys = [part.key for part in parts() if not part.inner and part.name != "python"]
+    text = "\n".join([*keys, LOCK.read_text()])
+    return cache_folder() / "bundle" / hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def find() -> Bundle | None:

@@ -7,6 +7,7 @@ from l4lab.bundle.golang import go_part
 from l4lab.bundle.images import images_part
 from l4lab.bundle.kernel import kernel_part
 from l4lab.bundle.part import Part
+from l4lab.bundle.python import python_part
 
 COMPONENTS = ("containerd", "etcd", "cni", "kubernetes", "calico", "coredns", "pulumi")
 
@@ -19,4 +20,4 @@ def parts() -> tuple[Part, ...]:
     images = images_part([components[name] for name in ("kubernetes", "etcd", "coredns", "calico")])
     on_disk = [components[name] for name in ("kubernetes", "containerd", "cni", "calico")]
     disk = disk_part(root, kernel, images, on_disk)
-    return (*components.values(), kernel, root, images, disk)
+    return (python_part(), *components.values(), kernel, root, images, disk)
