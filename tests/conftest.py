@@ -22,6 +22,11 @@ def pytest_addoption(parser):
     parser.addoption(
         "--cluster", action="store_true", help="also run the tests on real local machines (minutes)"
     )
+    parser.addoption(
+        "--every-break",
+        action="store_true",
+        help="break the labs in every way there is, not in one for each check that explains",
+    )
 
 
 def pytest_collection_modifyitems(config, items):

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from l4lab import bundle, stack
-from l4lab.checks import CheckResult, LabReport, run_lab
+from l4lab import bundle, guide, settings, stack
+from l4lab.checks import (
+    PATIENCE,
+    Check,
+    CheckResult,
+    Exercise,
+    LabReport,
+    declared,
+    render_line,
+    run_lab,
+)
+from l4lab.checks import watch as watch_checks
 from l4lab.cluster import Cluster
 from l4lab.command import CommandError, run
 from l4lab.errors import L4labError, UsageError
-from l4lab.lab import Lab, find_labs
+from l4lab.lab import Lab, find_labs, get_lab
 from l4lab.machines.disks import bases
 from l4lab.playbook import PlaybookResult
 from l4lab.progress import Progress
@@ -74,6 +82,72 @@ def check(
         good = sum(result.green for result in report.results)
         step.note = f"{good} of {len(report.results)} green"
     return report
+
+
+def watch(
+    cluster: Cluster, lab: Lab, *, only: Sequence[str] = (), within: float | None = None
+) -> LabReport:
+    """Run a lab's checks again and again until they are green; exercises are left out.
+
+    Args:
+        cluster: The cluster.
+        lab: The lab.
+        only: Ids of the checks to watch; all without it.
+        within: Seconds after which no further round begins.
+
+    Raises:
+        UsageError: The cluster is not up, or ``only`` names no check.
+    """
+    access = cluster.enter()
+    exercises = {exercise.id for exercise in declared(lab.checks, Exercise)}
+    names = only or [check.id for check in declared(lab.checks, Check)]
+    ids = [name for name in names if name not in exercises]
+    if not ids:
+        raise UsageError("there is nothing to watch", "these are exercises, which change the lab")
+
+    def look(asked: Sequence[str]) -> LabReport:
+        return run_lab(lab, access, only=asked, exercises=False, patience=PATIENCE, evidence=False)
+
+    def told(report: LabReport) -> None:
+        red = [render_line(result) for result in report.results if not result.green]
+        cluster.progress.board([*red, report.summary()])
+
+    return watch_checks(look, ids, within=within, told=told)
+
+
+def write_guides(project: Path, names: Sequence[str] = (), *, check: bool = False) -> list[str]:
+    """Render the guides of labs, for the course's cluster, to the files people read.
+
+    Args:
+        project: The project's folder.
+        names: The labs; all without it.
+        check: Only compare.
+
+    Returns:
+        The files that were not as rendered, from the project's folder.
+
+    Raises:
+        UsageError: There is no such lab, or one has no guide; the others' are written all the same.
+    """
+    topology = settings.parse({}, settings.FILE).topology
+    chosen = [get_lab(project, name) for name in names] or list(find_labs(project).values())
+    other: list[str] = []
+    troubles: list[UsageError] = []
+    for lab in chosen:
+        for language, (_template, file) in guide.LANGUAGES.items():
+            try:
+                text = guide.render(lab, topology, language)
+            except UsageError as failed:
+                troubles.append(failed)
+                continue
+            path = lab.folder / file
+            if not path.is_file() or path.read_text() != text:
+                other.append(str(path.relative_to(project)))
+                if not check:
+                    path.write_text(text)
+    if troubles:
+        raise troubles[0]
+    return other
 
 
 def status(cluster: Cluster) -> dict[str, Any]:
@@ -192,45 +266,3 @@ def next_steps(cluster: Cluster, lab: Lab) -> str:
             "  ./l4lab down                       nothing is left",
         ]
     )
-
-
-def ssh(cluster: Cluster, name: str, command: Sequence[str]) -> NoReturn:
-    """Become an ssh client that is logged in to a machine.
-
-    Raises:
-        UsageError: There is no such machine, or the cluster is not up.
-    """
-    topology = cluster.settings.topology
-    if not topology.machine(name):
-        known = ", ".join(machine.name for machine in topology.machines)
-        raise UsageError(f"there is no machine {name!r}", f"the machines are: {known}")
-    cluster.driver.enter()
-    _become(["ssh", "-F", str(cluster.paths.ssh_config), name, *command])
-
-
-def kubectl(cluster: Cluster, words: Sequence[str]) -> NoReturn:
-    """Become the cluster's kubectl, as its administrator.
-
-    Raises:
-        UsageError: The cluster is not up.
-    """
-    access = cluster.enter()
-    os.environ["KUBECONFIG"] = str(access.paths.kubeconfig)
-    _become([str(access.kubectl), *words])
-
-
-def execute(cluster: Cluster, command: Sequence[str]) -> NoReturn:
-    """Become a program that runs inside the lab network.
-
-    Raises:
-        UsageError: The cluster is not up, or there is no such program.
-    """
-    access = cluster.enter()
-    os.environ["KUBECONFIG"] = str(access.paths.kubeconfig)
-    if not shutil.which(command[0]):
-        raise UsageError(f"there is no program {command[0]!r} on this host")
-    _become(list(command))
-
-
-def _become(argv: list[str]) -> NoReturn:
-    os.execvp(argv[0], argv)  # noqa: S606  # no shell, on purpose

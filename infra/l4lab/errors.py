@@ -1,6 +1,6 @@
 """Every error l4lab raises on purpose: what happened, why, and what to do next.
 
-Only ``cli.py`` prints them. The exit code belongs to the class, so that a script can tell a
+Only ``console.py`` prints them. The exit code belongs to the class, so that a script can tell a
 failed check (1) from bad usage (2), machines (3), playbook (4) and stack (5).
 """
 

@@ -1,4 +1,4 @@
-"""Labs are folders: whatever lies in ``labs/`` with its four parts is a lab, there is no list."""
+"""Labs are folders: whatever lies in ``labs/`` with its parts is a lab, there is no list."""
 
 from __future__ import annotations
 
@@ -9,8 +9,18 @@ from pathlib import Path
 from types import ModuleType
 
 from l4lab.errors import UsageError
+from l4lab.guide import Step
+from l4lab.topology import Topology
 
-PARTS = ("README.md", "facts.py", "program.py", "checks.py")
+PARTS = (
+    "README.md",
+    "facts.py",
+    "program.py",
+    "checks.py",
+    "steps.py",
+    "guide.md.j2",
+    "guide.zh.md.j2",
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,17 @@ class Lab:
     def checks(self) -> ModuleType:
         """The module that holds the lab's checks."""
         return self._part("checks")
+
+    def steps(self, topology: Topology) -> tuple[Step, ...]:
+        """The steps of the lab's guide, in their order, for that cluster.
+
+        Raises:
+            UsageError: The lab has no ``steps.py``.
+        """
+        if not (self.folder / "steps.py").is_file():
+            raise UsageError(f"lab {self.name} has no steps yet", "there is no steps.py")
+        steps: tuple[Step, ...] = self._part("steps").steps(topology)
+        return steps
 
     def _part(self, part: str) -> ModuleType:
         # Folder names are Kubernetes names (three-networks), so they are imported by text.

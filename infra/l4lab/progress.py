@@ -41,6 +41,7 @@ class Progress:
         self.quiet = quiet
         self.timeline: list[tuple[str, float]] = []
         self._terminal = self.stream.isatty()
+        self._board: list[str] = []
 
     @contextlib.contextmanager
     def step(self, title: str) -> Iterator[Step]:
@@ -64,6 +65,23 @@ class Progress:
     def say(self, text: str) -> None:
         """Print one line."""
         self._write(text, final=True)
+
+    def board(self, lines: list[str]) -> None:
+        """Show a block of lines in place of the last; off a terminal, print what is new in it."""
+        if self._terminal:
+            width, height = shutil.get_terminal_size()
+            if len(lines) > height - 2:
+                # What has left the screen cannot be drawn anew; the last line is the sum.
+                lines = [*lines[: height - 3], *lines[-1:]]
+            shown = [line[: width - 1] for line in lines]
+            back = f"\x1b[{len(self._board)}A\x1b[J" if self._board else ""
+            self._write(back + "\n".join(shown), final=True)
+        else:
+            shown = lines
+            for line in lines:
+                if line not in self._board:
+                    self._write(line, final=True)
+        self._board = shown
 
     def _paint(self, step: Step, over: threading.Event) -> None:
         if self.quiet:

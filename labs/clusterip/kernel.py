@@ -97,7 +97,7 @@ def masq(look: Look) -> Seen:
     id="kube-ipvs0",
     title="the cluster address sits on kube-ipvs0 of every node, and on nothing else",
     why="IPVS takes only packets for local addresses, so kube-proxy gives each node the address: "
-    "that is why a ping to it always answers and proves nothing.",
+    "a ping to it is dealt with by that very node, and proves nothing.",
     expect="the address on interface kube-ipvs0 alone",
     anchor="kernel",
     vantage=NODES,

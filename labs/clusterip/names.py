@@ -113,7 +113,7 @@ def short_names(look: Look) -> Seen:
                 f"{name}: {fetched.message}",
                 fault=fetched.fault,
                 causes=_DNS_CAUSES if dns else (),
-                then=_DNS_NEXT if dns else None,
+                then=_DNS_NEXT if dns else f"./l4lab path {facts.CLIENT} {name}",
             )
     return Seen(f"{', '.join(names)}: all {address}")
 

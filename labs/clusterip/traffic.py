@@ -74,7 +74,7 @@ def service_answers(look: Look) -> Seen:
             f"{spoken(counts)} from http://{address}/",
             fault=bad.fault,
             counts=counts,
-            then=f"./l4lab ssh {look.vantage.name} ipvsadm -Ln -t {address}",
+            then=f"./l4lab path {look.vantage.name} {address}",
         )
     return Seen(f"{spoken(counts)} from {address}", counts)
 

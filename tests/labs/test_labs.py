@@ -1,12 +1,15 @@
 """What every lab must have, for every folder of ``labs/``: a new lab is tested by being there."""
 
 import re
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
 from l4lab.checks import Check, Exercise, declared
+from l4lab.guide import LANGUAGES, render, sections
 from l4lab.lab import PARTS, find_labs
+from l4lab.settings import parse
 
 PROJECT = Path(__file__).parents[2]
 FOLDERS = sorted(
@@ -15,16 +18,38 @@ FOLDERS = sorted(
     if folder.is_dir() and not folder.name.startswith(("_", "."))
 )
 LABS = find_labs(PROJECT)
-GUIDES = ("README.md", "README.zh.md")
+GUIDES = [file for _template, file in LANGUAGES.values()]
+COURSE = parse({}, "course").topology
+# The same cluster, of which nothing is called or numbered as in the course.
+OTHER = parse(
+    {
+        "network": {
+            "nodes": "172.29.7.0/24",
+            "pods": "10.66.0.0/16",
+            "services": "10.77.0.0/16",
+        },
+        "machines": {
+            "alpha": {"role": "control_plane", "address": "172.29.7.51", "memory": 2560},
+            "beta": {"role": "worker", "address": "172.29.7.52", "memory": 2048},
+            "gamma": {"role": "worker", "address": "172.29.7.53", "memory": 2048},
+            "delta": {"role": "mariadb", "address": "172.29.7.54", "memory": 768},
+        },
+    },
+    "other",
+).topology
+ANYWHERE = {"127.0.0.1", "0.0.0.0"}  # noqa: S104  # named in a text, not listened on
+FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+SCRIPTED = re.compile(r"{{.*?}}|{%.*?%}|{#.*?#}", re.DOTALL)
+ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b")
 
 
-def anchors(text):
-    """Ids of a guide's headings as GitHub makes them, and those it gives by hand."""
-    slugs = set()
-    for title in re.findall(r"^#+ (.+)$", text, re.MULTILINE):
-        kept = re.sub(r"[^\w\- ]", "", title.strip().lower())
-        slugs.add(kept.replace(" ", "-"))
-    return slugs | set(re.findall(r'<a id="([^"]+)"></a>', text))
+def is_address(text):
+    """A lab may show what happens to numbers that are none."""
+    return all(int(part) < 256 for part in text.split("."))
+
+
+def block_of(step):
+    return "\n".join(["```bash", *(command.text for command in step.do), "```"])
 
 
 def items(lab):
@@ -77,18 +102,106 @@ def test_every_check_teaches_something_and_says_what_it_expects(lab):
 
 
 @pytest.mark.parametrize("guide", GUIDES)
-def test_every_check_leads_to_a_heading_of_the_guide(lab, guide):
-    there = anchors((lab.folder / guide).read_text())
+def test_every_check_leads_to_an_anchor_of_the_guide(lab, guide):
+    there = set(sections((lab.folder / guide).read_text()))
     assert {item.anchor for item in items(lab)} - there == set()
 
 
 @pytest.mark.parametrize("guide", GUIDES)
 def test_the_guide_names_only_checks_there_are(lab, guide):
     text = (lab.folder / guide).read_text()
-    _, _, breaks = text.partition("| --- | --- |\n")
+    _, _, breaks = text.rpartition("\n| --- | --- |\n")
+    assert breaks
     named = [
         name
         for row in breaks.split("\n\n")[0].splitlines()
         for name in re.findall(r"`([^`]+)`", row.split("|")[2])
     ]
     assert set(named) - {item.id for item in items(lab)} == set()
+
+
+# --- steps --------------------------------------------------------------------------------------
+
+
+def test_every_check_belongs_to_exactly_one_step(lab):
+    steps = lab.steps(COURSE)
+    proved = [name for step in steps for name in step.checks]
+    assert sorted(proved) == sorted(item.id for item in items(lab))
+    ids = [step.id for step in steps]
+    assert sorted(set(ids)) == sorted(ids)
+
+
+def test_what_commands_show_are_regular_expressions(lab):
+    commands = [command for step in lab.steps(COURSE) for command in step.do]
+    assert commands
+    for command in commands:
+        assert command.text.strip() == command.text
+        for pattern in command.shows:
+            assert re.compile(pattern, re.MULTILINE).pattern
+
+
+def test_some_commands_show_what_they_should(lab):
+    assert any(command.shows for step in lab.steps(COURSE) for command in step.do)
+
+
+# --- guides -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_guide_is_what_it_is_made_of(lab, language):
+    """Write them with: ./l4lab guides."""
+    text = (lab.folder / LANGUAGES[language][1]).read_text()
+    assert text == render(lab, COURSE, language)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_step_is_a_section_with_its_commands_once(lab, language):
+    steps = lab.steps(COURSE)
+    parts = sections(render(lab, COURSE, language))
+    known = [name for name in parts if name in {step.id for step in steps}]
+    assert known == [step.id for step in steps]
+    for step in steps:
+        assert parts[step.id].heading, step.id
+        assert len(parts[step.id].words) > 40, step.id
+        blocks = [block for block in FENCED.findall(parts[step.id].text) if "```text" not in block]
+        assert blocks == ([block_of(step)] if step.do else []), step.id
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_commands_are_typed_in_steps_and_nowhere_else(lab, language):
+    """A fenced block is a step's commands, or a picture."""
+    blocks = [
+        block
+        for block in FENCED.findall(render(lab, COURSE, language))
+        if not block.startswith("```text\n")
+    ]
+    assert blocks == [block_of(step) for step in lab.steps(COURSE) if step.do]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_address_and_no_port_of_the_facts_is_typed_in_a_template(lab, language):
+    typed = SCRIPTED.sub("", (lab.folder / LANGUAGES[language][0]).read_text())
+    assert set(ADDRESS.findall(typed)) - ANYWHERE == set()
+    # Small numbers are also how many there are of something.
+    ports = {
+        str(value)
+        for name, value in vars(lab.facts).items()
+        if name.isupper() and isinstance(value, int) and value > 1000
+    }
+    assert ports & set(re.findall(r"\d+", typed)) == set()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_guide_is_of_the_cluster_it_is_made_for(lab, language):
+    text = render(lab, OTHER, language)
+    networks = vars(COURSE.networks).values()
+    named = {str(network) for network in networks}
+    named |= {machine.name for machine in COURSE.machines}
+    named |= {str(COURSE.networks.dns), str(COURSE.networks.gateway)}
+    assert {name for name in named if name in text} == set()
+    of_the_course = {
+        found
+        for found in ADDRESS.findall(text)
+        if is_address(found) and any(IPv4Address(found) in network for network in networks)
+    }
+    assert of_the_course == set()

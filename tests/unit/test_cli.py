@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from l4lab import cli, machines
+from l4lab import actions, cli, console, machines
 from l4lab.checks import CheckResult, LabReport, State
+from l4lab.commands import labs
 from l4lab.errors import (
     BundleError,
     CheckError,
@@ -29,14 +30,14 @@ from l4lab.errors import (
 from l4lab.stack import Outcome
 
 PROJECT = Path(__file__).parents[2]
-LAB_VERBS = ["deploy", "check", "destroy"]
+LAB_VERBS = ["deploy", "check", "destroy", "lab"]
 
 
 @pytest.fixture(autouse=True)
 def project(tmp_path, monkeypatch):
     """A project of its own, with the real labs and a driver that makes no machines."""
     (tmp_path / "labs").symlink_to(PROJECT / "labs")
-    monkeypatch.setattr(cli, "PROJECT", tmp_path)
+    monkeypatch.setattr(console, "PROJECT", tmp_path)
     monkeypatch.setitem(machines.DRIVERS, "local", "tests.unit.machines.fake:FakeDriver")
     monkeypatch.delenv("L4LAB_CONFIG", raising=False)
     return tmp_path
@@ -83,7 +84,7 @@ def test_no_verb_gives_help():
 
 def test_version_and_help_of_every_verb():
     assert l4lab("--version").stdout == "l4lab 0.1.0\n"
-    for verb in cli.main.commands:
+    for verb in cli.main.list_commands(None):
         done = l4lab(verb, "--help")
         assert done.exit_code == 0
         assert "--json" in done.stdout
@@ -195,7 +196,7 @@ def report(*states):
     ],
 )
 def test_the_exit_code_of_check_is_its_verdict(monkeypatch, states, code, project):
-    monkeypatch.setattr(cli.actions, "check", lambda *_words, **_more: report(*states))
+    monkeypatch.setattr(actions, "check", lambda *_words, **_more: report(*states))
     done = l4lab("check", "clusterip")
     assert done.exit_code == code
     assert "check-0" in done.stdout
@@ -212,7 +213,7 @@ def test_options_of_check_are_handed_on(monkeypatch):
         seen.update(lab=lab.name, only=only, exercises=exercises, show=show)
         return report(State.PASS)
 
-    monkeypatch.setattr(cli.actions, "check", check)
+    monkeypatch.setattr(actions, "check", check)
     l4lab("check", "clusterip", "--only", "a", "--only", "b", "--no-exercises")
     assert seen == {"lab": "clusterip", "only": ("a", "b"), "exercises": False, "show": None}
 
@@ -225,7 +226,7 @@ def test_deploy_says_what_it_did_and_what_comes_next(monkeypatch):
         seconds=1.0,
         log=Path("log"),
     )
-    monkeypatch.setattr(cli.actions, "deploy", lambda *_words: outcome)
+    monkeypatch.setattr(actions, "deploy", lambda *_words: outcome)
     done = l4lab("deploy", "clusterip")
     assert done.stdout.splitlines() == [
         "clusterip: 3 create",
@@ -299,7 +300,7 @@ def test_every_error_has_a_code():
 @pytest.mark.parametrize(("kind", "code"), CODES.items(), ids=str)
 def test_the_exit_code_belongs_to_the_error(monkeypatch, kind, code):
     failed = kind("it broke", "of age", "buy another", Path("some.log"))
-    monkeypatch.setattr(cli.cluster.Cluster, "up", raising(failed))
+    monkeypatch.setattr(console.cluster.Cluster, "up", raising(failed))
     done = l4lab("up")
     assert done.exit_code == code
     assert done.stdout == ""
@@ -310,7 +311,7 @@ def test_the_exit_code_belongs_to_the_error(monkeypatch, kind, code):
 
 def test_errors_as_json_go_to_stdout_and_are_told_to_people_too(monkeypatch):
     failed = StackError("it broke", "of age", details=Path("some.log"))
-    monkeypatch.setattr(cli.cluster.Cluster, "up", raising(failed))
+    monkeypatch.setattr(console.cluster.Cluster, "up", raising(failed))
     done = l4lab("up", "--json")
     assert done.exit_code == 5
     assert json.loads(done.stdout) == {
@@ -324,13 +325,13 @@ def test_errors_as_json_go_to_stdout_and_are_told_to_people_too(monkeypatch):
 
 
 def test_a_stack_trace_only_when_asked_for(monkeypatch):
-    monkeypatch.setattr(cli.cluster.Cluster, "up", raising(MachineError("it broke")))
+    monkeypatch.setattr(console.cluster.Cluster, "up", raising(MachineError("it broke")))
     assert "Traceback" not in l4lab("up").stderr
     assert l4lab("up", "-v").stderr.count("Traceback") == 1
 
 
 def test_an_interruption(monkeypatch):
-    monkeypatch.setattr(cli.cluster.Cluster, "up", raising(KeyboardInterrupt()))
+    monkeypatch.setattr(console.cluster.Cluster, "up", raising(KeyboardInterrupt()))
     done = l4lab("up")
     assert done.exit_code == 130
     assert done.stdout == ""
@@ -339,7 +340,7 @@ def test_an_interruption(monkeypatch):
 
 def test_a_full_disk(monkeypatch):
     failed = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/somewhere/disk")
-    monkeypatch.setattr(cli.cluster.Cluster, "up", raising(failed))
+    monkeypatch.setattr(console.cluster.Cluster, "up", raising(failed))
     done = l4lab("up")
     assert done.exit_code == 3
     assert done.stderr == (
@@ -351,7 +352,7 @@ def test_a_full_disk(monkeypatch):
 def test_a_broken_pipe_within_the_work_is_an_error(monkeypatch):
     # Such as a connection to a machine that died: nothing that may end as success.
     failed = BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
-    monkeypatch.setattr(cli.cluster.Cluster, "up", raising(failed))
+    monkeypatch.setattr(console.cluster.Cluster, "up", raising(failed))
     done = l4lab("up")
     assert done.exit_code == 3
     assert "Broken pipe" in done.stderr
@@ -359,9 +360,9 @@ def test_a_broken_pipe_within_the_work_is_an_error(monkeypatch):
 
 RED = """
 import sys
-from l4lab import cli
+from l4lab import actions, cli
 from tests.unit.test_cli import State, report
-cli.actions.check = lambda *words, **more: report(State.PASS, State.FAIL)
+actions.check = lambda *words, **more: report(State.PASS, State.FAIL)
 cli.main(sys.argv[1:], prog_name="l4lab")
 """
 
@@ -385,7 +386,7 @@ def test_a_finished_check_is_shown_where_somebody_watches(monkeypatch):
 
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
-    context = cli.Context(config=None, as_json=False, verbose=False, quiet=False)
-    show = cli._show_check(context)
+    context = console.Context(config=None, as_json=False, verbose=False, quiet=False)
+    show = labs.show_check(context)
     show(report(State.FAIL).results[0])
     assert stream.getvalue().endswith("fail check-0\n")

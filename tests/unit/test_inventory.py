@@ -37,6 +37,7 @@ def test_groups(read):
     assert found["control_plane"]["hosts"] == ["k8s-master01"]
     assert found["worker"]["hosts"] == ["k8s-node01", "k8s-node02"]
     assert found["mariadb"]["hosts"] == ["mariadb01"]
+    assert found["outside"]["hosts"] == ["mariadb01"]
     assert sorted(found["nodes"]["children"]) == ["control_plane", "worker"]
 
 
@@ -69,7 +70,19 @@ def test_no_secret_is_in_it(tmp_path):
     assert secret not in json.dumps(inventory(parse({}, "none"), paths, Bundle(tmp_path)))
 
 
-def test_a_cluster_without_a_database_has_an_empty_group(tmp_path):
-    settings = parse({"machines": {"k8s-master01": {}, "k8s-node01": {}}}, "none")
+def groups(tmp_path, machines):
+    settings = parse({"machines": machines}, "none")
     made = inventory(settings, paths_of(tmp_path, "one"), Bundle(tmp_path))
-    assert made["all"]["children"]["mariadb"] == {"hosts": {}}
+    return {name: list(group.get("hosts", [])) for name, group in made["all"]["children"].items()}
+
+
+def test_a_cluster_without_a_database_has_empty_groups(tmp_path):
+    found = groups(tmp_path, {"k8s-master01": {}, "k8s-node01": {}})
+    assert found["mariadb"] == found["outside"] == []
+
+
+def test_a_machine_of_that_role_plays_the_outside_and_the_database_does_not(tmp_path):
+    outside = {"role": "outside", "address": "192.168.128.41", "memory": 512}
+    nodes = {"k8s-master01": {}, "k8s-node01": {}}
+    found = groups(tmp_path, {**nodes, "mariadb01": {}, "internet": outside})
+    assert (found["outside"], found["mariadb"]) == (["internet"], ["mariadb01"])

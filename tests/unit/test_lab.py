@@ -46,10 +46,10 @@ def test_parts_are_imported_on_use():
 
 
 def test_a_name_that_is_no_python_name_is_a_lab_too(tmp_path, monkeypatch):
-    folder = tmp_path / "labs" / "three-networks"
+    folder = tmp_path / "labs" / "no-python-name"
     folder.mkdir(parents=True)
     (folder / "facts.py").write_text("TITLE = 'three ranges'\n")
     import labs
 
     monkeypatch.setattr(labs, "__path__", [str(tmp_path / "labs")])
-    assert find_labs(tmp_path)["three-networks"].title == "three ranges"
+    assert find_labs(tmp_path)["no-python-name"].title == "three ranges"

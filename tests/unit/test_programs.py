@@ -9,8 +9,14 @@ from pathlib import Path
 
 import pulumi
 import pytest
+from pulumi.runtime import rpc
 
+from l4lab.components.surroundings import given, surroundings
+from l4lab.errors import UsageError
 from l4lab.lab import find_labs
+from l4lab.settings import parse
+from l4lab.state import Paths, write_private
+from l4lab.topology import Role
 
 PROJECT = Path(__file__).parents[2]
 LABS = find_labs(PROJECT)
@@ -31,12 +37,23 @@ class Recorder(pulumi.runtime.Mocks):
         return {}
 
 
+PASSWORD = "a-random-word"
+
+
 @pytest.fixture
-def declared():
-    def run(lab):
+def cluster(tmp_path):
+    """Topology and state of a cluster that has its secrets."""
+    write_private(tmp_path / "secrets" / "mariadb_password", f"{PASSWORD}\n")
+    return parse({}, "test").topology, Paths(tmp_path)
+
+
+@pytest.fixture
+def declared(cluster):
+    def run(lab, *, around=cluster):
         recorder = Recorder()
         pulumi.runtime.set_mocks(recorder, project="l4lab", stack=lab.name, preview=False)
-        pulumi.runtime.test(lab.program)()
+        with given(*around):
+            pulumi.runtime.test(lab.program)()
         return recorder.made
 
     asyncio.set_event_loop(loop := asyncio.new_event_loop())
@@ -84,6 +101,63 @@ def test_clusterip_declares_what_its_facts_say(declared):
     client = made[("Pod", facts.CLIENT)]["spec"]["containers"][0]
     assert client["image"] == facts.CLIENT_IMAGE
     assert client["command"][0] == "sleep"
+
+
+def test_selectorless_points_at_the_database_of_the_clusters_own_topology(declared, cluster):
+    lab = LABS["selectorless"]
+    machines = {
+        "one": {"role": "control_plane", "address": "172.29.7.51", "memory": 2560},
+        "two": {"role": "worker", "address": "172.29.7.52", "memory": 2048},
+        "db": {"role": "mariadb", "address": "172.29.7.54", "memory": 768},
+    }
+    raw = {"network": {"nodes": "172.29.7.0/24"}, "machines": machines}
+    made = declared(lab, around=(parse(raw, "test").topology, cluster[1]))
+    facts = lab.facts
+    for name in (facts.SERVICE, facts.CLASSIC):
+        spec = made[("Service", name)]["spec"]
+        assert "selector" not in spec
+        assert [port["name"] for port in spec["ports"]] == [facts.PORT_NAME]
+    piece = made[("EndpointSlice", facts.SLICE)]
+    assert piece["metadata"]["labels"]["kubernetes.io/service-name"] == facts.SERVICE
+    assert piece["endpoints"] == [{"addresses": ["172.29.7.54"]}]
+    assert [port["name"] for port in piece["ports"]] == [facts.PORT_NAME]
+    old = made[("Endpoints", facts.CLASSIC)]["subsets"]
+    assert old[0]["addresses"] == [{"ip": "172.29.7.54"}]
+
+
+def test_selectorless_hands_the_password_to_the_pod_as_a_secret_and_in_no_other_way(declared):
+    lab = LABS["selectorless"]
+    made = declared(lab)
+    kept = made.pop(("Secret", lab.facts.CLIENT))
+    # Mocks get a secret inside an envelope: proof that the engine keeps it encrypted.
+    envelope = kept["stringData"]
+    assert envelope[rpc._special_sig_key] == rpc._special_secret_sig
+    assert PASSWORD in envelope["value"][lab.facts.OPTIONS_FILE]
+    assert PASSWORD not in str(made)
+
+
+def test_a_database_lab_on_a_cluster_without_a_database_says_what_lacks(cluster):
+    machines = {
+        "one": {"role": "control_plane", "address": "192.168.128.11", "memory": 2560},
+        "two": {"role": "worker", "address": "192.168.128.21", "memory": 2048},
+    }
+    with (
+        given(parse({"machines": machines}, "test").topology, cluster[1]),
+        pytest.raises(UsageError, match="no machine with role mariadb"),
+    ):
+        surroundings().address_of(Role.MARIADB)
+
+
+def test_a_plain_pulumi_finds_the_cluster_by_its_settings_file(tmp_path, monkeypatch):
+    monkeypatch.delenv("L4LAB_CONFIG", raising=False)
+    file = tmp_path / "class.toml"
+    file.write_text('[cluster]\nname = "class-7"\n')
+    monkeypatch.setenv("L4LAB_CONFIG", str(file))
+    around = surroundings()
+    assert around.topology.name == "class-7"
+    assert around.paths.root == PROJECT / ".l4lab" / "class-7"
+    with pytest.raises(UsageError, match="there is no mariadb password yet"):
+        around.paths.kept_secret("mariadb_password")
 
 
 HOST = """

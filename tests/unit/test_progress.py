@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 
 import pytest
@@ -88,3 +89,34 @@ def test_the_work_goes_on_when_nobody_reads_any_more():
         done.append("work")
     assert done == ["work"]
     assert progress.quiet
+
+
+# --- boards -------------------------------------------------------------------------------------
+
+
+def test_off_a_terminal_a_board_prints_what_is_new():
+    stream = io.StringIO()
+    progress = Progress(stream)
+    progress.board(["a is red", "b is red", "round 1"])
+    progress.board(["b is red", "round 2"])
+    assert stream.getvalue() == "a is red\nb is red\nround 1\nround 2\n"
+
+
+def test_on_a_terminal_a_board_takes_the_place_of_the_last(monkeypatch):
+    monkeypatch.setattr(module.shutil, "get_terminal_size", lambda: os.terminal_size((10, 5)))
+    stream = Terminal()
+    progress = Progress(stream)
+    progress.board(["0123456789abc", "b"])
+    assert stream.getvalue().endswith("012345678\nb\n")
+    stream.truncate(0)
+    progress.board(["c"] * 9 + ["sum"])
+    # Two lines up, the rest of the screen cleared, and no more lines than there are rows.
+    assert stream.getvalue().lstrip("\0").endswith("\x1b[2A\x1b[Jc\nc\nsum\n")
+    progress.board(["d"])
+    assert stream.getvalue().endswith("\x1b[3A\x1b[Jd\n")
+
+
+def test_a_quiet_board():
+    stream = io.StringIO()
+    Progress(stream, quiet=True).board(["a"])
+    assert stream.getvalue() == ""

@@ -59,6 +59,18 @@ MISTAKES = {
         "machines.k8s-node01.memory",
         "True",
     ),
+    "two outsides": (
+        {
+            "machines": {
+                "k8s-master01": {},
+                "k8s-node01": {},
+                "a": {"role": "outside", "address": "192.168.128.41", "memory": 512},
+                "b": {"role": "outside", "address": "192.168.128.42", "memory": 512},
+            }
+        },
+        "machines is wrong",
+        "2 have role outside",
+    ),
     "no control plane": ({"machines": {"k8s-node01": {}}}, "machines is wrong", "control_plane"),
     "no worker": ({"machines": {"k8s-master01": {}}}, "machines is wrong", "worker"),
 }
@@ -99,6 +111,15 @@ def test_one_value_of_a_known_machine():
     topology = parse(raw, "none").topology
     assert topology.control_plane.memory_mib == 4096
     assert topology.with_role(Role.MARIADB) == ()
+
+
+def test_the_outside_is_a_machine_of_that_role_else_the_databases():
+    assert parse({}, "none").topology.outside.name == "mariadb01"
+    nodes = {"k8s-master01": {}, "k8s-node01": {}}
+    assert parse({"machines": nodes}, "none").topology.outside is None
+    other = {"role": "outside", "address": "192.168.128.41", "memory": 512}
+    machines = {**nodes, "mariadb01": {}, "internet": other}
+    assert parse({"machines": machines}, "none").topology.outside.name == "internet"
 
 
 def test_missing_file_is_the_course(tmp_path):

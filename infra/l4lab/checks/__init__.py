@@ -26,6 +26,7 @@ from l4lab.checks.model import (
 from l4lab.checks.report import LabReport, explain, render_line
 from l4lab.checks.runner import run_lab
 from l4lab.checks.verbs import ONCE, Hold, consistently, eventually, never
+from l4lab.checks.watch import PATIENCE, watch
 
 __all__ = [
     "API",
@@ -33,6 +34,7 @@ __all__ = [
     "HOST",
     "NODES",
     "ONCE",
+    "PATIENCE",
     "Admission",
     "CannotMeasure",
     "Check",
@@ -62,4 +64,5 @@ __all__ = [
     "raise_if_stuck",
     "render_line",
     "run_lab",
+    "watch",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,7 @@ from l4lab.command import Result
 
 _WARNING = "Warning: "
 # How kubectl begins when a verdict came back, and not merely an error on the way to one.
-_VERDICTS = ("The ", "Error from server (")
+_VERDICT = re.compile(r'The \S+ "|Error from server \(')
 _NO_VERDICT = ("Timeout", "InternalError", "ServiceUnavailable", "TooManyRequests", "Unauthorized")
 
 
@@ -42,6 +43,6 @@ def read_admission(result: Result) -> Admission:
         )
     message = " ".join(line for line in lines if not line.startswith(_WARNING))
     unsaid = any(message.startswith(f"Error from server ({why})") for why in _NO_VERDICT)
-    if unsaid or not message.startswith(_VERDICTS):
+    if unsaid or not _VERDICT.match(message):
         raise CannotMeasure(f"no verdict from the API server: {message or 'it said nothing'}")
     return Admission(accepted=False, message=message, warnings=warnings)

@@ -43,6 +43,13 @@ for c in 'ip -br address' 'ip route' 'ip neighbour' 'ip -d link show vxlan.calic
 done
 """
 
+_DATABASE = """
+for c in 'ss -tlnp' 'ip -br address' 'nft list ruleset' 'systemctl status mariadb --no-pager' \
+    'journalctl -u mariadb -n 60 --no-pager' 'mariadb -e "SELECT User, Host, Db FROM mysql.db"'; do
+    echo "\\$ $c"; eval "$c" 2>&1 | head -n 400; echo
+done
+"""
+
 _SECRETS = (
     # Certificates, keys and tokens in kubeconfigs and logs, and anything called a password.
     (
@@ -104,6 +111,9 @@ def gather(
     }
     for node in topology.nodes:
         places[f"{node.name}.txt"] = (Vantage(Where.NODE, node.name), ["sh", "-c", _MACHINE])
+    for machine in topology.databases:
+        place = Vantage(Where.DBHOST, machine.name)
+        places[f"{machine.name}-database.txt"] = (place, ["sh", "-c", _DATABASE])
     with ThreadPoolExecutor(max_workers=4) as pool:
         jobs = {
             name: pool.submit(_ask, reach, vantage, argv)

@@ -1,18 +1,18 @@
 """One line to an echo server and its answer, over TCP, UDP or SCTP: the socat commands of checks.
 
-One form serves all three protocols, machines and pods alike: a small shell talks to the server,
-says on stderr what came back, and its end is the end of the request. So nobody waits for the end of
-a conversation that UDP does not have.
+One form serves all three protocols, machines and pods alike. UDP has no end that a client could
+see, so the servers send an empty datagram behind the answer (``shut-null``), and the client takes
+it for the end (``null-eof``): nobody waits longer than for the answer.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from l4lab.checks.model import Fault
-from l4lab.checks.network import AGENT, CONNECT_SECONDS
 
 SECONDS = 3.0
 """How long an answer may take on a machine of normal speed."""
@@ -26,8 +26,7 @@ _FAULTS = (
     ("network is unreachable", Fault.UNREACHABLE),
     ("name or service not known", Fault.DNS),
 )
-_TALK = f"echo {AGENT}; read -r line; echo $line >&2"
-_ANSWER = re.compile(rf"^(\S+) (TCP|UDP|SCTP) ([\d.]+) (\d+) {re.escape(AGENT)}\s*$", re.MULTILINE)
+_ANSWER = re.compile(r"(?:^|\s)(\S+) (TCP|UDP|SCTP)(?:\s|$)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +37,6 @@ class Reply:
     server: str = ""
     """The pod's own name."""
     protocol: str = ""
-    client: str = ""
-    """Address and port of the client as the pod saw it."""
     message: str = ""
 
     @property
@@ -54,60 +51,53 @@ class Reply:
         return str(self.fault) if clear or not self.message else f"{self.fault} ({self.message})"
 
 
-def echo_argv(protocol: str, target: str, *, source_port: int = 0) -> list[str]:
-    """The socat command that sends one line to ``target`` (``IP:port``).
+def echo_argv(
+    protocol: str, target: str, *, source_port: int = 0, seconds: float = SECONDS
+) -> list[str]:
+    """The socat command that sends its standard input to ``target`` (``IP:port``).
 
     Args:
         protocol: ``TCP``, ``UDP`` or ``SCTP``.
         target: Whom to ask.
         source_port: The port to send from; 0 lets the kernel choose.
+        seconds: How long to wait for the connection, and for the answer.
     """
     options = f",sourceport={source_port}" if source_port else ""
-    if protocol != "UDP":  # which knows no connecting that could take long
-        options += f",connect-timeout={CONNECT_SECONDS:g}"
-    place = f"{protocol}4:{target}{options}"
-    return ["socat", "-t", "0.1", "-T", f"{SECONDS:g}", place, f"SYSTEM:{_TALK}"]
+    # UDP knows no connecting that could take long.
+    options += ",null-eof" if protocol == "UDP" else f",connect-timeout={seconds:g}"
+    if protocol == "SCTP":  # which cannot be closed in one direction alone
+        options += ",shut-none"
+    return ["socat", "-t", f"{seconds:g}", "-", f"{protocol}4:{target}{options}"]
 
 
-def shown_echo(protocol: str, target: str) -> list[str]:
-    """The same request as a learner would type it, behind ``echo hello |``."""
-    return ["socat", "-", f"{protocol}4:{target}"]
+def at_once_argv(requests: Mapping[str, Sequence[str]]) -> list[str]:
+    """Several commands of ``echo_argv`` side by side, each under a label without blanks.
 
-
-def many_argv(protocol: str, target: str, ports: Sequence[int]) -> list[str]:
-    """One request from each of these source ports, all at once; read it with ``read_many``."""
-    words = " ".join(_quoted(word) for word in echo_argv(protocol, target, source_port=1))
-    one = words.replace("sourceport=1'", "sourceport='$p").replace("sourceport=1,", "sourceport='$p',")
-    return [
-        "sh",
-        "-c",
-        f'for p in {" ".join(map(str, ports))}; do '
-        f'(echo "$p $({one} 2>&1 | tr "\\n" " ")") & done; wait',
+    Read what it says with ``read_at_once``.
+    """
+    # What is sent does not matter. The answer is not quoted: the shell joins its lines with blanks.
+    asked = [
+        f"(echo {label} $({shlex.join(words)} 2>&1 </etc/hostname)) &"
+        for label, words in requests.items()
     ]
-
-
-def _quoted(word: str) -> str:
-    return f"'{word}'"
+    return ["sh", "-c", "\n".join([*asked, "wait"])]
 
 
 def read_reply(text: str) -> Reply:
     """What the command of ``echo_argv`` said on stdout and stderr."""
     if found := _ANSWER.search(text):
-        server, protocol, address, port = found.groups()
-        return Reply(fault=None, server=server, protocol=protocol, client=f"{address}:{port}")
+        server, protocol = found.groups()
+        return Reply(fault=None, server=server, protocol=protocol)
     said = [line for line in text.splitlines() if " E " in line]
     # socat's lines begin with date, program, process and severity.
-    message = said[-1].partition(" E ")[2].strip() if said else text.strip()
+    # Behind that they name the system call, with addresses of memory: only the reason counts.
+    message = (said[-1] if said else text).strip().rpartition(": ")[2]
     lowered = message.lower()
     fault = next((fault for words, fault in _FAULTS if words in lowered), None)
     return Reply(fault=fault or (Fault.OTHER if message else Fault.TIMEOUT), message=message)
 
 
-def read_many(text: str) -> dict[int, Reply]:
-    """What the command of ``many_argv`` said: the reply to each source port."""
-    replies = {}
-    for line in text.splitlines():
-        port, _, said = line.partition(" ")
-        if port.isdecimal():
-            replies[int(port)] = read_reply(said)
-    return replies
+def read_at_once(text: str) -> dict[str, Reply]:
+    """What the command of ``at_once_argv`` said, by label."""
+    said = [line.partition(" ") for line in text.splitlines()]
+    return {label: read_reply(words) for label, _, words in said if label}

@@ -89,6 +89,9 @@ class Connection:
     source: str
     virtual: str
     destination: str
+    protocol: str = "TCP"
+    expires: int = 0
+    """Seconds until it is forgotten, where no packet comes."""
 
 
 def parse_connections(text: str) -> list[Connection]:
@@ -99,8 +102,16 @@ def parse_connections(text: str) -> list[Connection]:
         if len(words) >= 6 and words[0] in {"TCP", "UDP", "SCTP"}:  # noqa: PLR2004 (its columns)
             # UDP entries have no state of their own in some versions: count from the right.
             source, virtual, destination = words[-3:]
+            minutes, _, seconds = words[1].partition(":")
             found.append(
-                Connection(state=words[2], source=source, virtual=virtual, destination=destination)
+                Connection(
+                    state=words[2],
+                    source=source,
+                    virtual=virtual,
+                    destination=destination,
+                    protocol=words[0],
+                    expires=60 * int(minutes) + int(seconds),
+                )
             )
     return found
 

@@ -35,7 +35,6 @@ _KINDS = "deployments,pods,services,endpointslices"
 _KEPT_CHARACTERS = 16_000
 _KEPT_OBSERVATIONS = 100
 _READING = frozenset({"get", "describe", "logs", "version", "auth", "api-resources"})
-_TRYING = frozenset({"create", "apply", "patch", "replace"})
 # States a container does not leave by itself.
 _STUCK = frozenset(
     {
@@ -103,14 +102,36 @@ class Look:
         )
 
     def run(
-        self, argv: Sequence[str], *, shown: Sequence[str] | None = None, timeout: float = 20
+        self,
+        argv: Sequence[str],
+        *,
+        shown: Sequence[str] | None = None,
+        timeout: float = 20,
+        hidden: str | None = None,
     ) -> Result:
-        """Run a command here. ``shown`` is how a learner would put it, where it differs.
+        """Run a command here.
+
+        Args:
+            argv: The command.
+            shown: How a learner would put it, where it differs.
+            timeout: Seconds, on a machine of normal speed.
+            hidden: What the command reads on its standard input, such as a password: the only way
+                in that no list of processes, no log and no trace shows.
 
         Raises:
             CannotMeasure: The vantage cannot be reached.
         """
-        return self._observed(self._reach, argv, shown=shown, timeout=timeout * self.factor)
+        return self._observed(
+            self._reach, argv, shown=shown, timeout=timeout * self.factor, hidden=hidden
+        )
+
+    def secret(self, name: str) -> str:
+        """A secret of the cluster, to be handed on as ``hidden`` and in no other way.
+
+        Raises:
+            CannotMeasure: It was not made yet.
+        """
+        return self._reach.secret(name)
 
     def read(self, argv: Sequence[str], *, shown: Sequence[str] | None = None) -> Result:
         """Run a command that only reads; checks that ask the same at once share the answer.
@@ -133,22 +154,6 @@ class Look:
         if words[0] not in _READING:
             raise ValueError(f"a check only looks: kubectl {words[0]}")
         return self.at(API).read(["kubectl", *words, "--request-timeout=10s"], shown=shown)
-
-    def tried(self, *words: str) -> Result:
-        """What the API server says to a change that it only tries (a dry run): nothing is made.
-
-        Raises:
-            CannotMeasure: It does not answer.
-            ValueError: The verb takes no dry run.
-        """
-        loose = [word for word in words if word == "--" or word.startswith("--dry-run")]
-        if words[0] not in _TRYING or loose:
-            raise ValueError(f"a check only tries: kubectl {words[0]} {' '.join(loose)}".rstrip())
-        api = self.at(API)
-        result = api.run(["kubectl", *words, "-n", self.namespace, "--dry-run=server"])
-        if not result.succeeded and "Unable to connect to the server" in result.stderr:
-            raise CannotMeasure(f"the API server does not answer: {result.last_line}")
-        return result
 
     def objects(self, shown: Sequence[str] | None = None) -> list[Json]:
         """The lab's Deployments, Pods, Services and EndpointSlices, read in one go."""
@@ -237,10 +242,13 @@ class Look:
         shown: Sequence[str] | None,
         timeout: float,
         stdin: str | None = None,
+        hidden: str | None = None,
     ) -> Result:
         at = self._clock.now()
         typed = as_typed(self.vantage, shown or argv)
-        if stdin is None or isinstance(reach, SharedReads):
+        if hidden is not None and not isinstance(reach, SharedReads):
+            result = reach.run(self.vantage, argv, timeout=timeout, stdin=hidden)
+        elif stdin is None or isinstance(reach, SharedReads):
             result = reach.run(self.vantage, argv, timeout=timeout)
         else:
             result = reach.run(self.vantage, argv, timeout=timeout, stdin=stdin)
@@ -285,7 +293,7 @@ class Stage(Look):
     def __init__(self, *, budget: float, **rest: Any) -> None:  # noqa: ANN401 (as Look's)
         super().__init__(**rest)
         self._budget = budget
-        self._undo: list[tuple[str, Callable[[], None]]] = []
+        self._undo: list[tuple[str, Callable[[], object]]] = []
 
     def change(self, *words: str) -> Result:
         """Run a kubectl command that changes something.
@@ -314,7 +322,26 @@ class Stage(Look):
         self.undo(f"no {kind} {name}", gone)
         return self._submit(manifest)
 
-    def undo(self, what: str, how: Callable[[], None]) -> None:
+    def change_machine(
+        self, vantage: Vantage, argv: Sequence[str], *, back: Sequence[str]
+    ) -> Result:
+        """Run a command that changes a machine; ``back`` is the one that undoes it.
+
+        Raises:
+            CannotMeasure: The machine cannot be reached, or the command failed.
+        """
+
+        def carried_out(words: Sequence[str]) -> Result:
+            result = self.at(vantage).run(words, timeout=60)
+            if not result.succeeded:
+                said = f"{words[0]} failed on {vantage}: {result.last_line}"
+                raise CannotMeasure(said, final=True)
+            return result
+
+        self.undo(as_typed(vantage, back), lambda: carried_out(back))
+        return carried_out(argv)
+
+    def undo(self, what: str, how: Callable[[], object]) -> None:
         """Remember how to put a change back; say it before making the change."""
         self._undo.append((what, how))
 

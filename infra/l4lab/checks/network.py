@@ -33,6 +33,7 @@ _FAULTS = {
     52: Fault.RESET,
     55: Fault.RESET,
     56: Fault.RESET,
+    60: Fault.CERTIFICATE,
 }
 _COULD_NOT_CONNECT = 7
 _OK = 200

@@ -13,6 +13,7 @@ import paramiko
 
 from l4lab.checks.model import CannotMeasure, Vantage, Where
 from l4lab.command import CommandError, Result, run
+from l4lab.errors import UsageError
 from l4lab.state import Access
 from l4lab.topology import Machine
 
@@ -32,6 +33,14 @@ class Reach(Protocol):
 
         Raises:
             CannotMeasure: The vantage cannot be reached, or the command cannot be started.
+        """
+        ...
+
+    def secret(self, name: str) -> str:
+        """A secret of the cluster, such as a password.
+
+        Raises:
+            CannotMeasure: It was not made yet.
         """
         ...
 
@@ -67,27 +76,38 @@ class LiveReach:
             vantage: A named one: ``NODES`` must have been spread out before.
             argv: For the vantage ``api`` its first word is ``kubectl``.
             timeout: Seconds; then the exit code is 124.
-            stdin: What the command reads; only for ``api``.
+            stdin: What the command reads, kept out of its arguments and its environment.
 
         Raises:
             CannotMeasure: The vantage cannot be reached, or the command cannot be started.
-            ValueError: ``stdin`` is given for another vantage than ``api``.
         """
-        if stdin is not None and vantage.where is not Where.API:
-            raise ValueError(f"{vantage} takes no standard input")
         if vantage.where in (Where.NODE, Where.DBHOST):
             if vantage.name not in self._machines:
                 raise CannotMeasure(f"there is no machine {vantage.name}", final=True)
-            return self._machines[vantage.name].run(argv, timeout=timeout)
+            return self._machines[vantage.name].run(argv, timeout=timeout, stdin=stdin)
         words = list(argv)
         if vantage.where is Where.API:
             words = [*self._kubectl(), *words[1:]]
         elif vantage.where is Where.POD:
-            words = [*self._kubectl(), "exec", "-n", self._namespace, vantage.name, "--", *words]
+            into = ["exec", *(["-i"] if stdin is not None else []), "-n", self._namespace]
+            words = [*self._kubectl(), *into, vantage.name, "--", *words]
         try:
             return run(words, timeout=timeout, check=False, input=stdin)
         except CommandError as failed:
             raise CannotMeasure(failed.brief + f": {failed.reason}", final=True) from failed
+
+    def secret(self, name: str) -> str:
+        """A secret that the playbooks made for this cluster.
+
+        Raises:
+            CannotMeasure: It was not made yet.
+        """
+        try:
+            return self._access.paths.kept_secret(name)
+        except UsageError as missing:
+            raise CannotMeasure(
+                f"{missing.brief}: {missing.reason}", then=missing.resolution, final=True
+            ) from missing
 
     def _kubectl(self) -> list[str]:
         return [str(self._access.kubectl), f"--kubeconfig={self._access.paths.kubeconfig}"]
@@ -103,13 +123,16 @@ class _Ssh:
         self._opening = threading.Lock()
         self._sessions = threading.BoundedSemaphore(_SESSIONS)
 
-    def run(self, argv: Sequence[str], *, timeout: float) -> Result:
+    def run(self, argv: Sequence[str], *, timeout: float, stdin: str | None = None) -> Result:
         with self._sessions:
             started = time.monotonic()
             try:
                 channel = self._transport().open_session(timeout=_CONNECT_SECONDS)
                 with channel:
                     channel.exec_command(shlex.join(argv))
+                    if stdin is not None:
+                        channel.sendall(stdin.encode())
+                        channel.shutdown_write()
                     rc, out, err = _collect(channel, started + timeout)
             except (OSError, EOFError, paramiko.SSHException) as failed:
                 raise CannotMeasure(

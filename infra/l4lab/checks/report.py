@@ -136,25 +136,7 @@ class LabReport:
 
     def to_junit(self) -> str:
         """JUnit XML: one test case for each check and vantage."""
-        states = Counter(result.state for result in self.results)
-        suite = ET.Element(
-            "testsuite",
-            name=f"l4lab.{self.lab}",
-            tests=str(len(self.results)),
-            failures=str(states[State.FAIL] + states[State.FLAKY]),
-            errors=str(states[State.ERROR]),
-            skipped=str(states[State.SKIP]),
-            time=f"{self.seconds:.3f}",
-        )
-        for result in self.results:
-            suite.append(_case(self.lab, result))
-        root = ET.Element("testsuites")
-        root.append(suite)
-        ET.indent(root)
-        text = ET.tostring(root, encoding="unicode")
-        # What commands print may hold bytes that XML has no way to write.
-        text = re.sub(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "?", text)
-        return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
+        return to_junit([self])
 
     def render(self, color: bool) -> str:
         """The report as text: one line a check and vantage, failures explained, the sum."""
@@ -177,6 +159,17 @@ class LabReport:
         if self.diagnosis:
             text += f"\nevidence: {self.diagnosis}"
         return text
+
+
+def to_junit(reports: Sequence[LabReport]) -> str:
+    """JUnit XML of several labs: one test suite a lab, one test case a check and vantage."""
+    root = ET.Element("testsuites")
+    root.extend(_suite(report) for report in reports)
+    ET.indent(root)
+    text = ET.tostring(root, encoding="unicode")
+    # What commands print may hold bytes that XML has no way to write.
+    text = re.sub(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "?", text)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
 
 
 def render_line(result: CheckResult, *, width: int = 0, color: bool = False) -> str:
@@ -216,6 +209,21 @@ def sort_results(results: Sequence[CheckResult], order: Sequence[str]) -> tuple[
     """Results in the order in which the lab declares its checks; vantages keep theirs."""
     ranks = {name: rank for rank, name in enumerate(order)}
     return tuple(sorted(results, key=lambda result: ranks[result.id]))
+
+
+def _suite(report: LabReport) -> ET.Element:
+    states = Counter(result.state for result in report.results)
+    suite = ET.Element(
+        "testsuite",
+        name=f"l4lab.{report.lab}",
+        tests=str(len(report.results)),
+        failures=str(states[State.FAIL] + states[State.FLAKY]),
+        errors=str(states[State.ERROR]),
+        skipped=str(states[State.SKIP]),
+        time=f"{report.seconds:.3f}",
+    )
+    suite.extend(_case(report.lab, result) for result in report.results)
+    return suite
 
 
 def _case(lab: str, result: CheckResult) -> ET.Element:

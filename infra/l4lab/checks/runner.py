@@ -68,6 +68,7 @@ def run_lab(
     only: Sequence[str] | None = None,
     exercises: bool = True,
     patience: float = 1.0,
+    evidence: bool = True,
     on_result: Report | None = None,
 ) -> LabReport:
     """Check a deployed lab on a running cluster.
@@ -79,6 +80,7 @@ def run_lab(
         exercises: Whether to run the steps that change something, too. They run after the
             checks, and only where all of those are green (unless ``only`` names them).
         patience: Scales all budgets: below 1 for a lab that is known to be broken.
+        evidence: Whether to gather all there is about what is red; it takes a while.
         on_result: Called with each result as it comes, from any thread, one at a time.
 
     Raises:
@@ -100,7 +102,7 @@ def run_lab(
             clock.stop()
         traces = diagnosis.redacted(diagnosis.trace_lines(report.results))
         write_private(access.paths.logs / f"checks-{lab.name}.jsonl", traces)
-        if report.red:
+        if report.red and evidence:
             folder = diagnosis.gather(
                 reach,
                 topology=access.topology,

@@ -12,8 +12,9 @@ from typing import Protocol
 
 from l4lab.checks.model import CannotMeasure, Hopeless, NotHere, Seen, State, Unmet
 
-SETTLE = 10.0
-"""Seconds a cluster may need after a change; a failure later than that makes a pass flaky."""
+SETTLE = 15.0
+"""Seconds a cluster may need after a change (kube-proxy was seen to need them on a busy machine);
+a failure later than that makes a pass flaky."""
 
 
 class Clock(Protocol):
@@ -55,7 +56,7 @@ ONCE = Hold(samples=1, over=0.0)
 class Eventually:
     """It becomes true within some seconds, and then holds."""
 
-    within: float = 15.0
+    within: float = 20.0
     every: float = 0.5
     hold: Hold = Hold()
 
@@ -79,7 +80,7 @@ class Never:
 Verb = Eventually | Consistently | Never
 
 
-def eventually(*, within: float = 15.0, every: float = 0.5, hold: Hold | None = None) -> Verb:
+def eventually(*, within: float = 20.0, every: float = 0.5, hold: Hold | None = None) -> Verb:
     """It becomes true within ``within`` seconds, looked at ``every`` so many, and then holds."""
     return Eventually(within=within, every=every, hold=hold or Hold())
 

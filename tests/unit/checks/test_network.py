@@ -108,7 +108,8 @@ def test_an_ended_connection_is_a_reset():
             "* connect to 10.10.3.4 port 80 from 10.0.0.1 port 4 failed: Connection refused\n",
             Fault.REFUSED,
         ),
-        ("60|000|0.010|1.2.3.4:5||SSL certificate problem", "", Fault.OTHER),
+        ("60|000|0.010|1.2.3.4:5||SSL certificate problem", "", Fault.CERTIFICATE),
+        ("35|000|0.010|1.2.3.4:5||TLS connect error", "", Fault.OTHER),
     ],
 )
 def test_curl_s_failures_have_classes(line, stderr, fault):

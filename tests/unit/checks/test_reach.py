@@ -11,7 +11,7 @@ import pytest
 from l4lab.checks import API, NODES, CannotMeasure, Vantage, Where
 from l4lab.checks.reach import LiveReach, SharedReads, slowness
 from l4lab.command import Result
-from l4lab.state import Access, Paths
+from l4lab.state import Access, Paths, write_private
 from l4lab.topology import Machine, Networks, Role, Topology
 
 NODE = Vantage(Where.NODE, "node")
@@ -37,6 +37,9 @@ class Sshd(paramiko.ServerInterface):
         if command.startswith("hang"):
             channel.sendall(b"begun\n")
             return
+        if command == "cat":
+            while text := channel.recv(100):
+                channel.sendall(text)
         channel.sendall(f"did {command}\n".encode())
         channel.sendall_stderr(b"warned\n")
         channel.send_exit_status(3 if command.startswith("fail") else 0)
@@ -118,6 +121,19 @@ def test_output_and_exit_code_come_back_and_words_stay_words(reach):
     result = reach.run(NODE, ["fail", "two words", "$x"], timeout=20)
     assert (result.rc, result.stdout) == (3, "did fail 'two words' '$x'\n")
     assert result.stderr == "warned\n"
+
+
+def test_a_command_reads_what_it_is_given_to_its_end(reach):
+    result = reach.run(NODE, ["cat"], timeout=20, stdin="one line\n")
+    assert (result.rc, result.stdout) == (0, "one line\ndid cat\n")
+
+
+def test_a_secret_is_read_from_the_clusters_state_or_told_to_be_missing(reach, machine):
+    write_private(machine[0].root / "secrets" / "word", "hush\n")
+    assert reach.secret("word") == "hush"
+    with pytest.raises(CannotMeasure, match="no other word yet") as told:
+        reach.secret("other_word")
+    assert told.value.then == "./l4lab up"
 
 
 def test_one_connection_serves_all_commands(reach, machine):

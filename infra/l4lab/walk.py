@@ -1,0 +1,355 @@
+"""Leads a learner through a lab: what to type, what it proves, what to see, and why.
+
+The commands, their order and their checks are the lab's steps; the words are those of its guide.
+The walk itself knows neither terminal nor cluster: it acts through its ``Hands``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from textwrap import indent
+
+from l4lab import actions, stack
+from l4lab.checks import Exercise, LabReport, declared, explain, render_line
+from l4lab.cluster import Cluster
+from l4lab.errors import UsageError
+from l4lab.guide import Command, Guided, Section, Step, render, sections
+from l4lab.lab import Lab
+from l4lab.shell import Shell, ShellError
+from l4lab.topology import Topology
+
+DEADLINE = 120.0
+"""Seconds a command may take before it is ended."""
+_PATIENT = 600.0  # seconds to wait for what a learner makes by hand
+_AGAIN_AFTER = 1.0  # seconds between two looks at what a cluster needs a moment for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """What the walk itself says, in one language."""
+
+    not_deployed: str
+    ask_deploy: str
+    by_hand: str
+    ask_run: str
+    ask_exercise: str
+    ask_red: str
+    ask_failed: str
+    differs: str
+    not_yet: str
+    resume: str
+    green: str
+    red: str
+
+
+_WORDS = {
+    "en": Words(
+        not_deployed="Lab {lab} is not deployed.",
+        ask_deploy="Enter: deploy it   k: I make it with kubectl, by hand   q: quit",
+        by_hand="Make the lab's objects with ./l4lab kubectl in another shell.",
+        ask_run="Enter: run them here   s: skip, or I have typed them myself   q: quit",
+        ask_exercise="{ids}: changes the lab and puts it back.   Enter: do it   s: skip   q: quit",
+        ask_red="Enter: check again   w: wait until green   s: go on   q: quit",
+        ask_failed="Enter: do it again   s: go on   q: quit",
+        differs="Not as the guide says: {what}.",
+        not_yet="Not there yet; again.",
+        resume="Go on with: ./l4lab lab {lab} --from {step}",
+        green="The walk is over: all that was checked is green.",
+        red="The walk is over; red at the last look: {ids}",
+    ),
+    "zh": Words(
+        not_deployed="实验 {lab} 还没有部署。",
+        ask_deploy="回车：部署   k：我用 kubectl 手工创建   q：退出",
+        by_hand="请在另一个 shell 里用 ./l4lab kubectl 创建本实验的对象。",
+        ask_run="回车：在这里运行   s：跳过，或我已自己输入   q：退出",
+        ask_exercise="{ids}：会改变实验，然后恢复原状。   回车：执行   s：跳过   q：退出",
+        ask_red="回车：再检查一次   w：等到变绿   s：继续   q：退出",
+        ask_failed="回车：再做一次   s：继续   q：退出",
+        differs="与实验指导不符：{what}。",
+        not_yet="还没有跟上，再看一次。",
+        resume="继续请运行：./l4lab lab {lab} --from {step}",
+        green="全部步骤结束：检查过的都是绿的。",
+        red="全部步骤结束；最后一次检查仍为红的：{ids}",
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hands:
+    """What the walk acts through.
+
+    Attributes:
+        write: Prints a text as it is.
+        ask: Asks and returns the answer; None where nobody is there to answer.
+        bash: Starts the bash that the commands run in.
+        deployed: Whether the lab is deployed.
+        deploy: Deploys it.
+        check: Runs the checks and exercises with these ids.
+        wait: Runs checks again and again until they are green.
+        sleep: Waits so many seconds.
+        now: Where time comes from, in seconds.
+    """
+
+    write: Callable[[str], None]
+    ask: Callable[[str], str] | None
+    bash: Callable[[], Shell]
+    deployed: Callable[[], bool]
+    deploy: Callable[[], object]
+    check: Callable[[Sequence[str]], LabReport]
+    wait: Callable[[Sequence[str]], LabReport]
+    sleep: Callable[[float], None] = time.sleep
+    now: Callable[[], float] = time.monotonic
+
+
+def hands_of(
+    cluster: Cluster,
+    lab: Lab,
+    *,
+    write: Callable[[str], None],
+    ask: Callable[[str], str] | None,
+    config: Path | None = None,
+) -> Hands:
+    """The hands for a lab on a cluster.
+
+    Args:
+        cluster: The cluster; it must be up when the hands begin to act.
+        lab: The lab.
+        write: Prints a text as it is.
+        ask: Asks and returns the answer; None where nobody is there.
+        config: The settings file the commands must use, where it is not the project's own.
+    """
+    env = {"L4LAB_CONFIG": str(config.absolute())} if config else {}
+    return Hands(
+        write=write,
+        ask=ask,
+        bash=lambda: Shell(cluster.project, env=env),
+        deployed=lambda: stack.status(lab, cluster.enter()).deployed,
+        deploy=lambda: actions.deploy(cluster, lab),
+        check=lambda ids: actions.check(cluster, lab, only=ids),
+        wait=lambda ids: actions.watch(cluster, lab, only=ids, within=_PATIENT),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Walked:
+    """How a walk ended: what was red at the last look, and the step it was left at."""
+
+    red: tuple[str, ...]
+    left_at: str | None = None
+
+
+def step_of(lab: Guided, topology: Topology, name: str) -> Step:
+    """The lab's step of that name.
+
+    Raises:
+        UsageError: There is none; the text names those there are.
+    """
+    steps = {step.id: step for step in lab.steps(topology)}
+    if name not in steps:
+        raise UsageError(
+            f"lab {lab.name} has no step {name!r}", f"its steps are: {', '.join(steps)}"
+        )
+    return steps[name]
+
+
+def checks_of(lab: Guided, topology: Topology, name: str) -> tuple[str, ...]:
+    """Ids of the checks and exercises of a step.
+
+    Raises:
+        UsageError: There is no such step, or nothing proves it.
+    """
+    if checks := step_of(lab, topology, name).checks:
+        return checks
+    raise UsageError(f"step {name!r} of lab {lab.name} has no checks")
+
+
+def walk(
+    lab: Lab,
+    topology: Topology,
+    hands: Hands,
+    *,
+    language: str = "en",
+    start: str | None = None,
+    color: bool = False,
+) -> Walked:
+    """Go through a lab's steps, from ``start`` or the first one.
+
+    Raises:
+        UsageError: There is no such step or language.
+        KeyboardInterrupt: It was broken off; how to go on was told.
+    """
+    steps = list(lab.steps(topology))
+    at = steps.index(step_of(lab, topology, start)) if start else 0
+    guide = sections(render(lab, topology, language))
+    words = _WORDS[language]
+    with _Bash(hands, words) as bash:
+        one = _Walk(lab=lab, hands=hands, words=words, bash=bash, color=color)
+        try:
+            one.deployed(steps[at])
+            bash.only_variables([command for step in steps[:at] for command in step.do])
+            for number in range(at, len(steps)):
+                at = number
+                one.step(steps[at], guide[steps[at].id], f"{at + 1}/{len(steps)}")
+        except (_Quit, KeyboardInterrupt) as ended:
+            hands.write(f"\n{words.resume.format(lab=lab.name, step=steps[at].id)}\n")
+            if isinstance(ended, KeyboardInterrupt):
+                raise
+            return Walked(red=tuple(one.red), left_at=steps[at].id)
+    red = tuple(one.red)
+    hands.write(f"\n{words.red.format(ids=', '.join(red)) if red else words.green}\n")
+    return Walked(red=red)
+
+
+class _Quit(Exception):  # noqa: N818  # a wish, not an error
+    """The learner has had enough for now."""
+
+
+class _Bash:
+    """The shell of a walk: where one ends before its time, another goes on with its variables."""
+
+    def __init__(self, hands: Hands, words: Words) -> None:
+        self._hands = hands
+        self._words = words
+        self._shell = hands.bash()
+        self._variables: list[Command] = []
+
+    def __enter__(self) -> _Bash:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._shell.end()
+
+    def only_variables(self, commands: Sequence[Command]) -> None:
+        """Of commands that are not run here, those that set what later ones use."""
+        for command in commands:
+            if command.sets_a_variable and (differs := self._once(command, quiet=True)):
+                self._hands.write(f"$ {command.text}\n")
+                self._say(self._words.differs.format(what=differs))
+
+    def run(self, command: Command) -> None:
+        """Run a command before the learner's eyes, and say where it is not as promised."""
+        self._hands.write(f"$ {command.text}\n")
+        until = self._hands.now() + command.within
+        while differs := self._once(command, quiet=False):
+            if self._hands.now() >= until:
+                self._say(self._words.differs.format(what=differs))
+                return
+            self._say(self._words.not_yet)
+            self._hands.sleep(_AGAIN_AFTER)
+
+    def _once(self, command: Command, *, quiet: bool) -> str | None:
+        if self._shell.ended:
+            self._shell = self._hands.bash()
+            for known in self._variables:
+                self._shell.run(known.text, timeout=DEADLINE)
+        told = None if quiet else self._hands.write
+        try:
+            said = self._shell.run(command.text, timeout=DEADLINE, on_output=told)
+        except ShellError as ended:
+            self._hands.write("\n")
+            return ended.brief
+        if not quiet and said.output and not said.output.endswith("\n"):
+            self._hands.write("\n")
+        if command.sets_a_variable and command not in self._variables:
+            self._variables.append(command)
+        return command.differs(said.rc, said.output)
+
+    def _say(self, text: str) -> None:
+        self._hands.write(f"  {text}\n")
+
+
+@dataclass(kw_only=True)
+class _Walk:
+    """One walk: its steps' commands, checks and words, one after the other."""
+
+    lab: Lab
+    hands: Hands
+    words: Words
+    bash: _Bash
+    color: bool
+    red: list[str] = field(default_factory=list)
+
+    def deployed(self, first: Step) -> None:
+        """See that the lab is there; whoever wants makes it by hand."""
+        if self.hands.deployed():
+            return
+        self._say(self.words.not_deployed.format(lab=self.lab.name))
+        if self._ask(self.words.ask_deploy) != "k":
+            self.hands.deploy()
+            return
+        self._say(self.words.by_hand)
+        checks, _exercises = self._parted(first)
+        self._prove(checks, waiting=True)
+
+    def step(self, step: Step, section: Section, place: str) -> None:
+        """One step: commands, checks, and what there is to see."""
+        heading = f"{place}  {section.heading}"
+        self._say("\n" + (f"\033[1m{heading}\033[0m" if self.color else heading))
+        if step.do:
+            self._commands(step.do)
+        checks, exercises = self._parted(step)
+        self._prove(checks)
+        question = self.words.ask_exercise.format(ids=", ".join(exercises))
+        if exercises and self._ask(question) != "s":
+            self._prove(exercises, waits=False)
+        if section.words:
+            self._say("\n" + section.words)
+
+    def _commands(self, commands: Sequence[Command]) -> None:
+        typed = "\n".join(command.text for command in commands)
+        self._say(f"\n{indent(typed, '    ')}\n")
+        if self._ask(self.words.ask_run) == "s":
+            self.bash.only_variables(commands)
+            return
+        for command in commands:
+            self.bash.run(command)
+
+    def _prove(self, ids: Sequence[str], *, waiting: bool = False, waits: bool = True) -> None:
+        """Run checks, until they are green or the learner goes on without.
+
+        Only what changes nothing can be waited for by doing it again and again (``waits``).
+        """
+        if not ids:
+            return
+        while True:
+            report = self.hands.wait(ids) if waiting else self.hands.check(ids)
+            self._show(report)
+            self.red = [*(name for name in self.red if name not in ids), *report.red]
+            if not report.red or not self.hands.ask:
+                return
+            answer = self._ask(self.words.ask_red if waits else self.words.ask_failed)
+            if answer == "s":
+                return
+            waiting = waits and answer == "w"
+
+    def _show(self, report: LabReport) -> None:
+        width = max((len(result.id) for result in report.results), default=0)
+        self._say("")
+        for result in report.results:
+            self._say(render_line(result, width=width, color=self.color))
+        for result in report.results:
+            if not result.green:
+                self._say("\n" + explain(result))
+
+    def _parted(self, step: Step) -> tuple[list[str], list[str]]:
+        """Ids of a step's checks, and of its exercises."""
+        changing = {exercise.id for exercise in declared(self.lab.checks, Exercise)}
+        return (
+            [name for name in step.checks if name not in changing],
+            [name for name in step.checks if name in changing],
+        )
+
+    def _ask(self, question: str) -> str:
+        """The answer's first letter; nothing where nobody is there to answer."""
+        if not self.hands.ask:
+            return ""
+        answer = self.hands.ask(question).strip().lower()[:1]
+        if answer == "q":
+            raise _Quit
+        return answer
+
+    def _say(self, text: str) -> None:
+        self.hands.write(f"{text}\n")
