@@ -11,6 +11,10 @@ PROJECT = Path(__file__).resolve().parents[1]
 # The language host runs this folder as a program and knows nothing of the rest of the project.
 sys.path[:0] = [str(PROJECT), str(PROJECT / "infra")]
 
-from l4lab.lab import get_lab  # noqa: E402  found only now
+from l4lab import plain_program  # noqa: E402  found only now
+from l4lab.errors import L4labError  # noqa: E402  likewise
 
-get_lab(PROJECT, pulumi.get_stack().partition(".")[0]).program()
+try:
+    plain_program.run(pulumi.get_stack())
+except L4labError as told:
+    raise pulumi.RunError(str(told)) from told

@@ -158,6 +158,9 @@ class Cluster:
             else:
                 entry.unlink(missing_ok=True)
         self._lock.unlink(missing_ok=True)
+        link = self.paths.stack_link
+        if link.is_symlink() and link.readlink().is_relative_to(self.paths.root):
+            link.unlink()
 
     def reset(self) -> PlaybookResult:
         """Take Kubernetes and the database's lab off the machines, which stay up.

@@ -25,7 +25,9 @@ from l4lab.state import Access, Paths
 
 PROJECT: Final = "l4lab"
 PROVIDER: Final = Path(__file__).resolve().parents[1] / "provider"
+LANGUAGE: Final = PROVIDER.with_name("language")
 _PLUGIN: Final = "pulumi-resource-kubernetes"
+_HOST: Final = "pulumi-language-python"
 _PASSPHRASE: Final = "pulumi-passphrase"  # noqa: S105  the name of a secret, not a secret
 
 OnLine = Callable[[str], Any]
@@ -139,24 +141,59 @@ def is_running(pid: int) -> bool:
 
 def environment(access: Access, home: Path) -> dict[str, str]:
     """The variables the CLI and the provider get besides ours."""
-    access.paths.secret(_PASSPHRASE)
     folders = [str(access.pulumi.parent), str(Path(sys.executable).parent)]
     official = _official_plugin()
     if official is None:
         folders.insert(0, str(PROVIDER))
-    elif official.is_dir() and not (home / "plugins").exists():
-        (home / "plugins").symlink_to(official.parent)
-    no_proxy = [os.environ.get("NO_PROXY", ""), "127.0.0.1", str(access.topology.networks.nodes)]
+    else:
+        _share_plugins(home, official)
     return {
+        **_backend(access),
         "PATH": os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)]),
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+    }
+
+
+def user_environment(access: Access) -> dict[str, str]:
+    """The variables a person's shell needs besides PATH, to work on the same stacks as we do."""
+    home = access.paths.pulumi / "home"
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if official := _official_plugin():
+        _share_plugins(home, official)
+    variables = {**_backend(access), "PULUMI_HOME": str(home)}
+    if missing_plugins():
+        variables["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] = "true"
+    return variables
+
+
+def missing_plugins() -> dict[str, Path]:
+    """Executables of ours, by name, for the official plugins that this host lacks."""
+    missing = {} if _official_plugin() else {_PLUGIN: PROVIDER / _PLUGIN}
+    host = shutil.which(_HOST)
+    if not host or Path(host).resolve().parent == LANGUAGE:
+        missing[_HOST] = LANGUAGE / _HOST
+    return missing
+
+
+def _backend(access: Access) -> dict[str, str]:
+    """Which stacks, which cluster, and how both are reached."""
+    access.paths.secret(_PASSPHRASE)
+    no_proxy = [*os.environ.get("NO_PROXY", "").split(","), "127.0.0.1"]
+    no_proxy.append(str(access.topology.networks.nodes))
+    return {
         "KUBECONFIG": str(access.paths.kubeconfig),
-        "NO_PROXY": ",".join(filter(None, no_proxy)),
+        "NO_PROXY": ",".join(filter(None, dict.fromkeys(no_proxy))),
         "PULUMI_BACKEND_URL": access.paths.pulumi.as_uri(),
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(access.paths.root / "secrets" / _PASSPHRASE),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
-        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
     }
+
+
+def _share_plugins(home: Path, official: Path) -> None:
+    """Let Pulumi find the plugin in the user's own plugin folder from a home of ours."""
+    if official.is_dir() and not (home / "plugins").exists():
+        (home / "plugins").symlink_to(official.parent)
 
 
 def _official_plugin() -> Path | None:

@@ -20,6 +20,8 @@ from pulumi.automation._stack import StackInitMode  # what Stack takes, exported
 from pulumi.automation.events import EngineEvent, StepEventMetadata
 
 from l4lab import engine_words, pulumi_cli
+from l4lab.components.checked import declare
+from l4lab.components.surroundings import given
 from l4lab.errors import StackError
 from l4lab.lab import Lab
 from l4lab.state import Access, lock
@@ -90,7 +92,7 @@ def deploy(lab: Lab, access: Access, *, on_event: OnEvent | None = None) -> Outc
         StackError: A resource was refused or did not come into order, with its reason.
         LockedError: Another l4lab works on this lab.
     """
-    with _opened(lab, access, verb="deploy", program=lab.program) as run:
+    with _opened(lab, access, verb="deploy", program=_program(lab, access)) as run:
         _recover(run)
         run.begin(on_event)
         run.stack.up(
@@ -112,7 +114,7 @@ def preview(lab: Lab, access: Access, *, on_event: OnEvent | None = None) -> Out
         StackError: The program or a resource would be refused.
         LockedError: Another l4lab works on this lab.
     """
-    with _opened(lab, access, verb="preview", program=lab.program) as run:
+    with _opened(lab, access, verb="preview", program=_program(lab, access)) as run:
         run.begin(on_event)
         run.stack.preview(
             refresh=True,
@@ -178,6 +180,16 @@ def status(lab: Lab, access: Access) -> Status:
     )
 
 
+def _program(lab: Lab, access: Access) -> Callable[[], None]:
+    """The lab's program, told of which cluster it is for."""
+
+    def program() -> None:
+        with given(access.topology, access.paths):
+            declare(lab.name, lab.program)
+
+    return program
+
+
 def _nothing() -> None:
     """The program of an operation that needs none."""
 
@@ -220,7 +232,7 @@ class _Run:
 
     def open(self, program: Callable[[], None]) -> None:
         """Select the lab's stack, making it where it is new."""
-        home, work = self.access.paths.pulumi / "home", self.access.paths.pulumi / "work"
+        home, work = self.access.paths.pulumi / "home", self.access.paths.stack_work
         for folder in (home, work, self.access.paths.logs):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.log.touch(mode=0o600)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from l4lab.errors import LockedError
+from l4lab.errors import LockedError, UsageError
 from l4lab.topology import Topology
 
 FOLDER = ".l4lab"
@@ -68,6 +68,16 @@ class Paths:
         """Pulumi's file backend."""
         return self.root / "pulumi"
 
+    @property
+    def stack_work(self) -> Path:
+        """Where stacks have their settings, such as ``Pulumi.clusterip.yaml``."""
+        return self.pulumi / "work"
+
+    @property
+    def stack_link(self) -> Path:
+        """What ``Pulumi.yaml`` names as that place: a link, beside all clusters of the project."""
+        return self.root.parent / ".stack-settings"
+
     def secret(self, name: str) -> str:
         """A random secret of this cluster, made at first use and kept in a private file."""
         path = self.root / "secrets" / name
@@ -76,6 +86,20 @@ class Paths:
         value = secrets.token_urlsafe(24)
         write_private(path, value)
         return value
+
+    def kept_secret(self, name: str) -> str:
+        """A secret that a playbook has made for this cluster.
+
+        Raises:
+            UsageError: It was not made yet.
+        """
+        path = self.root / "secrets" / name
+        try:
+            return path.read_text().strip()
+        except FileNotFoundError as missing:
+            raise UsageError(
+                f"there is no {name.replace('_', ' ')} yet", f"{path} does not exist", "./l4lab up"
+            ) from missing
 
 
 @dataclass(frozen=True, kw_only=True)

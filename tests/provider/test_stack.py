@@ -119,7 +119,7 @@ def test_up_again_change_destroy(access, server, kubelet, namespace):
     first = stack.deploy(lab_of(namespace), access, on_event=hear)
     live = server.get(f"/api/v1/namespaces/{namespace}/services/web")
     assert first.outputs["clusterIP"] == live["spec"]["clusterIP"]
-    assert changes(first) == {"create": 3}  # the stack itself, and two objects
+    assert changes(first) == {"create": 4}  # the stack itself, two objects, and the checks
     assert heard[0].startswith("create ")
     assert any(line.startswith("create Deployment web: started") for line in heard)
     assert any(line.startswith("create Deployment web: done") for line in heard)
@@ -127,7 +127,7 @@ def test_up_again_change_destroy(access, server, kubelet, namespace):
     again = stack.deploy(lab_of(namespace), access)
     assert set(again.changes) == {"same"}
     assert not again.changed
-    assert again.summary == "3 same"
+    assert again.summary == "4 same"
 
     planned = stack.preview(lab_of(namespace, replicas=3), access)
     assert changes(planned) == {"update": 1}

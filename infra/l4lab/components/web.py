@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import pulumi
 from pulumi_kubernetes import apps, core
@@ -38,8 +38,25 @@ class BackedService(pulumi.ComponentResource):
         container: str,
         container_port: int,
         port: core.v1.ServicePortArgs,
+        service_spec: Mapping[str, Any] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
+        """Declare both.
+
+        Args:
+            name: The Service's name.
+            deployment: The Deployment's name.
+            namespace: Where both are.
+            labels: What the pods carry and the Service selects.
+            replicas: How many pods.
+            image: What they run.
+            container: The container's name.
+            container_port: The port it listens on.
+            port: The Service's one port.
+            service_spec: More fields of the Service's spec, by the names of ``ServiceSpecArgs``
+                (``external_traffic_policy``...); ``type`` is ClusterIP without it.
+            opts: Pulumi's options.
+        """
         super().__init__("l4lab:labs:BackedService", name, None, opts)
         own = pulumi.ResourceOptions(parent=self, custom_timeouts=_SOON)
         selector = metadata.v1.LabelSelectorArgs(match_labels=labels)
@@ -75,13 +92,56 @@ class BackedService(pulumi.ComponentResource):
             ),
             opts=own,
         )
-        self.service = core.v1.Service(
-            name,
-            metadata=metadata.v1.ObjectMetaArgs(name=name, namespace=namespace, labels=labels),
-            spec=core.v1.ServiceSpecArgs(type="ClusterIP", selector=labels, ports=[port]),
-            opts=own,
+        self.service = _service(
+            name, namespace=namespace, labels=labels, port=port, spec=service_spec, opts=own
         )
         self.register_outputs({"clusterIP": self.service.spec.cluster_ip})
+
+
+class SecondService(pulumi.ComponentResource):
+    """One more Service for pods that another part of the lab runs: the same pods, other rules.
+
+    Attributes:
+        service: The Service.
+    """
+
+    service: core.v1.Service
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        namespace: str,
+        labels: Mapping[str, str],
+        port: core.v1.ServicePortArgs,
+        service_spec: Mapping[str, Any] | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """Declare it; the words mean what they mean for ``BackedService``."""
+        super().__init__("l4lab:labs:SecondService", name, None, opts)
+        own = pulumi.ResourceOptions(parent=self, custom_timeouts=_SOON)
+        self.service = _service(
+            name, namespace=namespace, labels=labels, port=port, spec=service_spec, opts=own
+        )
+        self.register_outputs({})
+
+
+def _service(
+    name: str,
+    *,
+    namespace: str,
+    labels: Mapping[str, str],
+    port: core.v1.ServicePortArgs,
+    spec: Mapping[str, Any] | None,
+    opts: pulumi.ResourceOptions,
+) -> core.v1.Service:
+    fields = {"type": "ClusterIP", "selector": labels, "ports": [port], **(spec or {})}
+    return core.v1.Service(
+        name,
+        metadata=metadata.v1.ObjectMetaArgs(name=name, namespace=namespace, labels=labels),
+        spec=core.v1.ServiceSpecArgs(**fields),
+        opts=opts,
+    )
 
 
 class ClientPod(pulumi.ComponentResource):

@@ -1,0 +1,99 @@
+"""Pods that answer over TCP, UDP and SCTP with their name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import pulumi
+from pulumi_kubernetes import apps, core
+from pulumi_kubernetes import meta as metadata
+
+from l4lab.components.web import GRACE_SECONDS
+
+_SOON: Final = pulumi.CustomTimeouts(create="5m", update="5m", delete="2m")
+
+# One child a connection or datagram, and no program is started for it: the answer is a file, what
+# the client says goes to /dev/null. An empty datagram tells a UDP client that the answer is whole.
+# SCTP cannot be closed in one direction alone: its server waits a second for what the client says.
+# The shell waits all the time, so that no process stays behind as a zombie.
+_SERVERS: Final = """\
+mkdir -p /srv/answers
+serve() {
+  echo "$(hostname) $1" >/srv/answers/$1
+  while :; do
+    socat -t 1 -T 5 $2,fork OPEN:/srv/answers/$1,rdonly!!OPEN:/dev/null,wronly
+    echo "the $1 server has ended with $?"
+    sleep 1
+  done
+}
+serve TCP TCP4-LISTEN:$PORT,reuseaddr,max-children=40 &
+serve UDP UDP4-RECVFROM:$PORT,shut-null &
+serve SCTP SCTP4-LISTEN:$PORT,shut-none,reuseaddr,max-children=40 &
+wait
+"""
+
+
+class EchoServers(pulumi.ComponentResource):
+    """A Deployment whose pods answer whatever they are told with the line ``POD PROTOCOL``.
+
+    The image must have a shell and socat.
+
+    Attributes:
+        deployment: The Deployment; its pods are spread over the nodes.
+    """
+
+    deployment: apps.v1.Deployment
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        namespace: str,
+        labels: Mapping[str, str],
+        replicas: int,
+        image: str,
+        container: str,
+        port: int,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """Declare it: ``replicas`` pods, each with three servers on ``port``."""
+        super().__init__("l4lab:labs:EchoServers", name, None, opts)
+        selector = metadata.v1.LabelSelectorArgs(match_labels=labels)
+        spread = core.v1.TopologySpreadConstraintArgs(
+            max_skew=1,
+            topology_key="kubernetes.io/hostname",
+            when_unsatisfiable="ScheduleAnyway",
+            label_selector=selector,
+            # Else the pods of an older revision count, too, while they are being replaced.
+            match_label_keys=["pod-template-hash"],
+        )
+        servers = core.v1.ContainerArgs(
+            name=container,
+            image=image,
+            image_pull_policy="IfNotPresent",
+            command=["sh", "-c", _SERVERS],
+            env=[core.v1.EnvVarArgs(name="PORT", value=str(port))],
+            ports=[
+                core.v1.ContainerPortArgs(container_port=port, protocol=protocol)
+                for protocol in ("TCP", "UDP", "SCTP")
+            ],
+        )
+        self.deployment = apps.v1.Deployment(
+            name,
+            metadata=metadata.v1.ObjectMetaArgs(name=name, namespace=namespace, labels=labels),
+            spec=apps.v1.DeploymentSpecArgs(
+                replicas=replicas,
+                selector=selector,
+                template=core.v1.PodTemplateSpecArgs(
+                    metadata=metadata.v1.ObjectMetaArgs(labels=labels),
+                    spec=core.v1.PodSpecArgs(
+                        containers=[servers],
+                        topology_spread_constraints=[spread],
+                        termination_grace_period_seconds=GRACE_SECONDS,
+                    ),
+                ),
+            ),
+            opts=pulumi.ResourceOptions(parent=self, custom_timeouts=_SOON),
+        )
+        self.register_outputs({})
