@@ -17,7 +17,8 @@ from l4lab.topology import Machine, Role
 def inventory(settings: Settings, paths: Paths, bundle: Bundle) -> dict[str, Any]:
     """The inventory of a cluster, as Ansible reads it from YAML.
 
-    Every machine is in the group of its role; ``nodes`` are the machines that run Kubernetes.
+    Every machine is in the group of its role; ``nodes`` are the machines that run Kubernetes, and
+    ``outside`` has the machine that plays the internet, whatever its role.
     """
     topology = settings.topology
     networks = topology.networks
@@ -27,6 +28,8 @@ def inventory(settings: Settings, paths: Paths, bundle: Bundle) -> dict[str, Any
         }
         for role in Role
     }
+    outside = topology.outside
+    groups["outside"] = {"hosts": {outside.name: _host(outside)} if outside else {}}
     groups["nodes"] = {"children": {Role.CONTROL_PLANE.value: {}, Role.WORKER.value: {}}}
     return {
         "all": {

@@ -13,6 +13,7 @@ class Role(StrEnum):
     CONTROL_PLANE = "control_plane"
     WORKER = "worker"
     MARIADB = "mariadb"
+    OUTSIDE = "outside"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,22 @@ class Topology:
     def nodes(self) -> tuple[Machine, ...]:
         """The machines that are Kubernetes nodes: the control plane, then the workers."""
         return self.with_role(Role.CONTROL_PLANE) + self.with_role(Role.WORKER)
+
+    @property
+    def outside(self) -> Machine | None:
+        """The machine that plays the internet: one of that role, else the database's, else none."""
+        candidates = self.with_role(Role.OUTSIDE) + self.with_role(Role.MARIADB)
+        return next(iter(candidates), None)
+
+    @property
+    def workers(self) -> tuple[Machine, ...]:
+        """The machines that pods run on."""
+        return self.with_role(Role.WORKER)
+
+    @property
+    def databases(self) -> tuple[Machine, ...]:
+        """The machines that run MariaDB: none or one."""
+        return self.with_role(Role.MARIADB)
 
     def machine(self, name: str) -> Machine | None:
         """The machine of that name, or None."""

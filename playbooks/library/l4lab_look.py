@@ -61,6 +61,8 @@ ca_sha256:
 KUBERNETES = Path("/etc/kubernetes")
 MARKS = KUBERNETES / "l4lab"
 INSTALLED = Path("/usr/local/share/l4lab")
+# Begins every file that the roles write.
+OURS = "# Written by l4lab"
 # Where systemd's resolver keeps the real servers; its /etc/resolv.conf only names itself.
 RESOLV_CONFS = ("/run/systemd/resolve/resolv.conf", "/etc/resolv.conf")
 
@@ -86,8 +88,10 @@ def installed_files() -> dict[str, str]:
 
 
 def nameservers() -> list[str]:
-    """The name servers that pods would be given."""
+    """The name servers that pods would be given, but for one that the roles named."""
     text = next((text for text in map(read, RESOLV_CONFS) if text), "")
+    if text.startswith(OURS):
+        return []
     lines = (line.split() for line in text.splitlines())
     return [words[1] for words in lines if len(words) > 1 and words[0] == "nameserver"]
 

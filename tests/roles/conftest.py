@@ -104,6 +104,7 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Play:
         machines: dict[str, dict[str, Any]] | None = None,
         variables: dict[str, Any] | None = None,
         mariadb: str = "mariadb01",
+        outside: str | None = "mariadb01",
     ) -> Played:
         folder = tmp_path_factory.mktemp("roles")
         shutil.copytree(PROJECT / "playbooks", folder / "playbooks")
@@ -127,6 +128,7 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Play:
             "control_plane": ["k8s-master01"],
             "worker": ["k8s-node01", "k8s-node02"],
             "mariadb": [mariadb],
+            "outside": [outside] if outside else [],
         }
         inventory = {
             "all": {
@@ -140,6 +142,7 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Play:
                     "l4lab_bundle": str(folder / "bundle"),
                     "l4lab_secrets": str(folder / "secrets"),
                     "l4lab_kubeconfig": str(folder / "kubeconfig"),
+                    "l4lab_local_machine": True,
                     **(variables or {}),
                 },
                 "children": {

@@ -125,6 +125,17 @@ def test_how_far_kubernetes_is_set_up(tmp_path: Path, files: list[str], state: s
     assert look.kubernetes_state(tmp_path) == state
 
 
+def test_a_name_server_that_the_roles_named_counts_as_none(tmp_path: Path, monkeypatch) -> None:
+    file = tmp_path / "resolv.conf"
+    monkeypatch.setattr(look, "RESOLV_CONFS", (tmp_path / "none", file))
+    for text, known in (
+        ("# of the campus\nnameserver 192.0.2.53\n", ["192.0.2.53"]),
+        ("# Written by l4lab: no name server was known here.\nnameserver 192.0.2.53\n", []),
+    ):
+        file.write_text(text)
+        assert look.nameservers() == known
+
+
 def test_only_an_address_of_this_machine_is_local() -> None:
     assert look.is_local("127.0.0.1")
     assert not look.is_local("192.0.2.1")

@@ -239,8 +239,10 @@ def test_images_are_those_of_the_bundle(site) -> None:
 # --- machines -----------------------------------------------------------------------------------
 
 
-def test_a_machine_without_name_server_gets_one_and_others_keep_theirs(site, play) -> None:
-    assert "nameserver 192.168.128.1\n" in site.files("prerequisites")["/etc/resolv.conf"]
+def test_a_machine_without_name_server_gets_the_outsides_and_others_keep_theirs(site, play) -> None:
+    assert site.variants("/etc/resolv.conf") == {
+        "# Written by l4lab: no name server was known here.\nnameserver 192.168.128.31\n"
+    }
     named = play(
         machines={
             name: {"nameservers": ["192.0.2.53"]}
@@ -248,6 +250,12 @@ def test_a_machine_without_name_server_gets_one_and_others_keep_theirs(site, pla
         }
     )
     assert "/etc/resolv.conf" not in named.files("prerequisites")
+
+
+def test_no_host_of_others_asks_the_outside(play) -> None:
+    theirs = play(variables={"l4lab_local_machine": False})
+    assert theirs.rc == 0, theirs.output
+    assert "nameserver 192.168.128.1\n" in theirs.files("prerequisites")["/etc/resolv.conf"]
 
 
 def test_a_machine_that_cannot_be_a_node_says_all_that_is_wrong(play) -> None:
@@ -276,7 +284,7 @@ def test_the_database_may_lie_on_a_worker(play) -> None:
     played = play(mariadb="k8s-node01")
     assert played.rc == 0, played.output
     assert (
-        "bind-address = 192.168.128.21"
+        "bind-address = 0.0.0.0"
         in played.files("mariadb")["/etc/mysql/mariadb.conf.d/60-l4lab.cnf"]
     )
 
