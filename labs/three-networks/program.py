@@ -1,0 +1,32 @@
+"""What the lab puts on the cluster: two pods on different nodes, a Service, a pod to ask from."""
+
+from __future__ import annotations
+
+import pulumi
+from pulumi_kubernetes.core.v1 import ServicePortArgs
+
+from l4lab.components.web import BackedService, ClientPod
+
+from . import facts
+
+
+def program() -> None:
+    """Declare the lab's resources."""
+    web = BackedService(
+        facts.SERVICE,
+        deployment=facts.DEPLOYMENT,
+        namespace=facts.NAMESPACE,
+        labels=facts.LABELS,
+        replicas=facts.REPLICAS,
+        image=facts.IMAGE,
+        container=facts.CONTAINER,
+        container_port=facts.CONTAINER_PORT,
+        port=ServicePortArgs(
+            name=facts.PORT_NAME,
+            port=facts.PORT,
+            target_port=facts.TARGET_PORT,
+            protocol=facts.PROTOCOL,
+        ),
+    )
+    ClientPod(facts.CLIENT, namespace=facts.NAMESPACE, image=facts.CLIENT_IMAGE)
+    pulumi.export("clusterIP", web.service.spec.cluster_ip)
