@@ -1,0 +1,9 @@
+"""What lab headless proves, in the order in which the guide teaches it."""
+
+from __future__ import annotations
+
+from l4lab.checks import Check, Exercise, declared
+from labs.headless import exercises, names, objects, traffic
+
+CHECKS = tuple(check for part in (objects, names, traffic) for check in declared(part, Check))
+EXERCISES = tuple(declared(exercises, Exercise))
