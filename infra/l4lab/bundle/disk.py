@@ -73,7 +73,7 @@ def disk_part(root: Part, kernel: Part, images: Part, programs: Sequence[Part]) 
     files = {str(path.relative_to(_FILES)): path.read_text() for path in _files()}
     return Part(
         name="disk",
-        inputs=f"{catalog()['disk']}\n{files}\n{_MASKED}\n{_NODE_PROGRAMS}\n2",
+        inputs=f"{catalog()['disk']}\n{files}\n{_MASKED}\n{_NODE_PROGRAMS}\n3",
         needs=(root, kernel, images, *programs),
         packages=("e2fsprogs",),
         build=_build_disk,
@@ -169,7 +169,9 @@ def _customise(root: Path, build: Build) -> None:
     (units / "sysinit.target.wants").mkdir(exist_ok=True)
     (units / "sysinit.target.wants/l4lab-seed.service").symlink_to("../l4lab-seed.service")
     (units / "default.target").symlink_to("/lib/systemd/system/multi-user.target")
-    (units / "multi-user.target.wants/mariadb.service").unlink(missing_ok=True)
+    # They are for one host each, whose role starts what it needs of them.
+    for unit in ("mariadb.service", "nginx.service"):
+        (units / "multi-user.target.wants" / unit).unlink(missing_ok=True)
     # Empty, not "uninitialized": that would make systemd enable every unit it finds.
     (root / "etc/machine-id").write_text("")
     # No pod sandbox starts where this file is missing.

@@ -179,6 +179,8 @@ class LocalDriver:
                 "seccomp=on",
                 f"systemd.hostname={machine.name}",
                 f"systemd.machine_id={identity}",
+                # The labs are about IPv4; a second family doubles what kube-proxy has to write.
+                "ipv6.disable=1",
                 "net.ifnames=0",
                 "panic=-1",
                 "loglevel=4",
