@@ -16,24 +16,34 @@ from l4lab.cluster import Cluster
 from l4lab.lab import get_lab
 from l4lab.progress import Progress
 from l4lab.settings import parse
-from tests.cluster.host import fingerprint
+from l4lab.shell import Shell
+from tests.cluster.host import fingerprint, into_host
 
-PROJECT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+PROJECT = HERE.parents[1]
 NAME = "l4lab-test"
 
 
 def pytest_collection_modifyitems(items):
-    """Tests of one lab stand together: deploying and destroying it takes longer than most."""
-    labs = [item for item in items if item.path.name == "test_labs.py"]
-    order = list(dict.fromkeys(lab_of(item) for item in labs))
-    labs.sort(key=lambda item: order.index(lab_of(item)))
-    slots = [place for place, item in enumerate(items) if item.path.name == "test_labs.py"]
-    for place, item in zip(slots, labs, strict=True):
+    """One lab's tests stand together, for deploying takes longer than most; ``down`` comes last."""
+    order = {lab: rank for rank, lab in enumerate(dict.fromkeys(map(lab_of, items)))}
+    order[None] = len(order)
+    here = [item for item in items if item.path.parent == HERE]
+    slots = [place for place, item in enumerate(items) if item.path.parent == HERE]
+    here.sort(
+        key=lambda item: (
+            item.path.name == "test_life.py",
+            item.path.name,
+            order[lab_of(item)] if item.path.name == "test_labs.py" else 0,
+        )
+    )
+    for place, item in zip(slots, here, strict=True):
         items[place] = item
 
 
 def lab_of(item):
-    return item.callspec.params["lab"]
+    """The name of the lab an item is for; None for what is for all of them, which comes last."""
+    return item.callspec.params.get("lab") if hasattr(item, "callspec") else None
 
 
 @pytest.fixture(scope="session")
@@ -76,3 +86,17 @@ def deployed(access):
             return lab
 
         yield deploy
+
+
+@pytest.fixture(scope="session")
+def config(tmp_path_factory):
+    path = tmp_path_factory.mktemp("guides") / "l4lab.toml"
+    path.write_text(f'[cluster]\nname = "{NAME}"\n')
+    return path
+
+
+@pytest.fixture
+def shell(config):
+    """One shell for all of a guide, in the host's own network, as a learner has it."""
+    with Shell(PROJECT, env={"L4LAB_CONFIG": str(config)}, before=into_host()) as shell:
+        yield shell

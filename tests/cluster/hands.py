@@ -32,6 +32,11 @@ class Hands:
     def database(self) -> str:
         return self.topology.with_role(Role.MARIADB)[0].name
 
+    @property
+    def outside(self) -> str:
+        """The machine that plays the internet."""
+        return self.topology.outside.name
+
     def kubectl(self, *words, stdin=None):
         argv = [self.access.kubectl, f"--kubeconfig={self.access.paths.kubeconfig}", *words]
         return run(argv, timeout=120, input=stdin).stdout

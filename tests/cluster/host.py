@@ -10,11 +10,15 @@ from pathlib import Path
 HOST_NETWORK = os.open("/proc/self/ns/net", os.O_RDONLY)
 
 
+def into_host():
+    """The words that put a program into the host's own network."""
+    return ["nsenter", f"--net=/proc/{os.getpid()}/fd/{HOST_NETWORK}", "--"]
+
+
 def outside(*argv, timeout=60, **options):
     """Run a program in the host's own network, as a person at a terminal would."""
-    into = ["nsenter", f"--net=/proc/{os.getpid()}/fd/{HOST_NETWORK}", "--"]
     return subprocess.run(
-        [*into, *map(str, argv)],
+        [*into_host(), *map(str, argv)],
         capture_output=True,
         text=True,
         check=False,

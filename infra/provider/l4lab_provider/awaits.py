@@ -189,9 +189,12 @@ def _pods_of(api: Api, deployment: Object) -> list[Object]:
             deployment, _REVISION
         ):
             digest = one["metadata"]["labels"].get(_HASH, "")
-            return api.find(
+            found = api.find(
                 api.kind("v1", "Pod"), namespace=namespace, labels=f"{labels},{_HASH}={digest}"
             )
+            # Those on their way out fail by being ended: with strategy Recreate they are all there
+            # is, and of the present revision, until the last of them is gone.
+            return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
     return []
 
 
