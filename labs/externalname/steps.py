@@ -189,7 +189,7 @@ def steps(topology: Topology) -> tuple[Step, ...]:
             id="wrong-values",
             do=(
                 _refused("", r"spec\.externalName: Required value"),
-                _refused(_BY_OWN_NAME, "invalid service external name"),
+                _refused(_BY_OWN_NAME, "RFC 1123 subdomain"),
                 _refused("WWW", "RFC 1123 subdomain"),
             ),
             checks=("api-refuses",),
