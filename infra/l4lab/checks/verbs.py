@@ -12,7 +12,7 @@ from typing import Protocol
 
 from l4lab.checks.model import CannotMeasure, Hopeless, NotHere, Seen, State, Unmet
 
-SETTLE = 15.0
+SETTLE = 30.0
 """Seconds a cluster may need after a change (kube-proxy was seen to need them on a busy machine);
 a failure later than that makes a pass flaky."""
 
