@@ -160,7 +160,12 @@ def test_a_break_is_told_at_its_hop(access, lab, hands, fault, client, hop, kind
             access,
             place,
             facts.SERVICE,
-            lambda path: path.death and path.death.hop == hop and path.death.fault in kinds,
+            lambda path: (
+                path.death
+                and path.death.hop == hop
+                and path.death.fault in kinds
+                and cause in path.death.causes[0]
+            ),
         )
     finally:
         broken.undo(hands)

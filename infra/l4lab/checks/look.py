@@ -141,7 +141,8 @@ class Look:
         """
         result = self._observed(self._shared, argv, shown=shown, timeout=20 * self.factor)
         if not result.succeeded:
-            raise CannotMeasure(f"{argv[0]} failed {self._here}: {result.last_line}")
+            why = result.last_line or f"exit code {result.rc} after {result.seconds:.0f} s"
+            raise CannotMeasure(f"{argv[0]} failed {self._here}: {why}")
         return result
 
     def kubectl(self, *words: str, shown: Sequence[str] | None = None) -> Result:
