@@ -35,6 +35,12 @@ options:
     type: list
     elements: int
     default: [30000, 32767]
+  proxy_mode:
+    description:
+      - Remove only what kube-proxy keeps in other modes than this one, which it runs in now.
+      - Calico's things, and what kubelet itself keeps, stay.
+    type: str
+    choices: [ipvs, nftables]
 author: l4lab
 """
 
@@ -42,6 +48,11 @@ EXAMPLES = r"""
 - name: Take the cluster out of the machine's network
   l4lab_unwire:
     service_network: 10.10.0.0/16
+
+- name: Remove what kube-proxy has left of the mode before
+  l4lab_unwire:
+    service_network: 10.10.0.0/16
+    proxy_mode: nftables
 """
 
 RETURN = r"""
@@ -55,6 +66,10 @@ removed:
 OUR_CHAIN = re.compile(r"^(KUBE-|cali[-:])")
 OUR_SET = re.compile(r"^(KUBE-|cali[46]0|cali[46]t)")
 OUR_LINK = re.compile(r"^(kube-ipvs0|vxlan\.calico|cali[0-9a-f]{11})$")
+# What kube-proxy keeps beside nftables' own tables. kubelet's chains are its own in all modes.
+PROXY_CHAIN = re.compile(r"^KUBE-(?!KUBELET-CANARY$|IPTABLES-HINT$|FIREWALL$)")
+PROXY_SET = re.compile(r"^KUBE-")
+PROXY_LINK = re.compile(r"^kube-ipvs0$")
 FLAVOURS = ("nft", "legacy")
 TIMEOUT = 60  # seconds for one command
 
@@ -79,7 +94,7 @@ def run(words: list[str], *, text: str | None = None) -> str:
     return done.stdout
 
 
-def restore_script(saved: str) -> tuple[str, list[str]]:
+def restore_script(saved: str, ours_are: re.Pattern[str] = OUR_CHAIN) -> tuple[str, list[str]]:
     """From the output of iptables-save: what removes our rules and chains, and their names."""
     script: list[str] = []
     names: list[str] = []
@@ -91,15 +106,20 @@ def restore_script(saved: str) -> tuple[str, list[str]]:
             table, deletions, chains = line[1:], [], []
         elif line.startswith(":"):
             chain = line[1:].split()[0]
-            if OUR_CHAIN.match(chain):
+            if ours_are.match(chain):
                 chains.append(chain)
         elif line.startswith("-A "):
             words = shlex.split(line)
             options = dict(itertools.pairwise(words))
             target = options.get("-j") or options.get("-g") or ""
-            comment = options.get("--comment", "")
-            ours = OUR_CHAIN.match(target) or comment.startswith("cali:")
-            if ours and not OUR_CHAIN.match(words[1]):
+            # Felix marks each of its rules by a comment; some have a second one, for people.
+            marked = any(
+                one == "--comment" and text.startswith("cali:")
+                for one, text in itertools.pairwise(words)
+            )
+            calico = ours_are is OUR_CHAIN and marked
+            ours = ours_are.match(target) or calico
+            if ours and not ours_are.match(words[1]):
                 deletions.append("-D" + line[2:])
         elif line == "COMMIT" and (chains or deletions):
             script += [f"*{table}", *deletions, *(f"-F {chain}" for chain in chains)]
@@ -109,7 +129,7 @@ def restore_script(saved: str) -> tuple[str, list[str]]:
     return "".join(f"{line}\n" for line in script), names
 
 
-def remove_chains() -> list[str]:
+def remove_chains(ours_are: re.Pattern[str] = OUR_CHAIN) -> list[str]:
     """Remove our chains from every kind of iptables that the machine has."""
     removed = []
     for family in ("iptables", "ip6tables"):
@@ -121,7 +141,7 @@ def remove_chains() -> list[str]:
                 saved = run([save])
             except CommandError:
                 continue  # the kernel has no such tables: nothing of ours is in them
-            script, names = restore_script(saved)
+            script, names = restore_script(saved, ours_are)
             if names:
                 run([restore, "--noflush"], text=script)
                 removed += [f"{family} {flavour}: {name}" for name in names]
@@ -141,12 +161,12 @@ def remove_tables() -> list[str]:
     return removed
 
 
-def remove_sets() -> list[str]:
+def remove_sets(ours_are: re.Pattern[str] = OUR_SET) -> list[str]:
     """Remove our ipsets; those that hold other sets go first."""
     if not shutil.which("ipset"):
         return []
     try:
-        names = [name for name in run(["ipset", "list", "-n"]).split() if OUR_SET.match(name)]
+        names = [name for name in run(["ipset", "list", "-n"]).split() if ours_are.match(name)]
     except CommandError:
         return []  # no ipset in this kernel
     removed = []
@@ -201,6 +221,17 @@ def remove_services(network: ipaddress.IPv4Network, ports: Iterable[int]) -> lis
     return removed
 
 
+def remove_connections(network: ipaddress.IPv4Network) -> list[str]:
+    """Let the kernel forget connections to Services of the cluster, which it keeps for minutes."""
+    if not shutil.which("conntrack"):
+        return []
+    try:
+        lines = run(["conntrack", "-D", "--orig-dst", str(network)]).splitlines()
+    except CommandError:
+        return []  # there was none
+    return [f"{len(lines)} connections to {network}"]
+
+
 def remove_links() -> list[str]:
     """Remove our links, the routes Calico made, and quieten the kernel's own tunl0."""
     removed = []
@@ -221,6 +252,16 @@ def remove_links() -> list[str]:
     return removed
 
 
+def remove_dummy() -> list[str]:
+    """Remove the link that carries the cluster addresses in mode ipvs."""
+    removed = []
+    for link in json.loads(run(["ip", "-j", "link", "show"]) or "[]"):
+        if PROXY_LINK.match(link["ifname"]):
+            run(["ip", "link", "delete", link["ifname"]])
+            removed.append(f"link {link['ifname']}")
+    return removed
+
+
 def unwire(arguments: dict[str, Any]) -> dict[str, Any]:
     """Do what the arguments ask for; return Ansible's result."""
     first, last = arguments.get("node_ports") or [30000, 32767]
@@ -228,13 +269,29 @@ def unwire(arguments: dict[str, Any]) -> dict[str, Any]:
     removed: list[str] = []
     if arguments.get("_ansible_check_mode"):
         return {"changed": False, "skipped": True, "removed": removed}
+    mode = arguments.get("proxy_mode")
+    ports = range(first, last + 1)
     try:
         # Rules before the sets that they match on.
-        removed += remove_services(network, range(first, last + 1))
-        removed += remove_links()
-        removed += remove_chains()
-        removed += remove_tables()
-        removed += remove_sets()
+        if mode == "ipvs":
+            removed += remove_tables()
+        elif mode == "nftables":
+            removed += remove_services(network, ports)
+            removed += remove_dummy()
+            removed += remove_chains(PROXY_CHAIN)
+            removed += remove_sets(PROXY_SET)
+            # A connection that IPVS carried is on no way any more, and would hang until its client
+            # gives up (CoreDNS's to the API server: most of a minute). Forgotten, its next packet
+            # is taken by the new rules: it goes on, or is refused at once.
+            if removed:
+                removed += remove_connections(network)
+        else:
+            removed += remove_services(network, ports)
+            removed += remove_connections(network)
+            removed += remove_links()
+            removed += remove_chains()
+            removed += remove_tables()
+            removed += remove_sets()
     except (CommandError, OSError, ValueError, subprocess.TimeoutExpired) as failed:
         return {"failed": True, "msg": str(failed), "changed": bool(removed), "removed": removed}
     return {"changed": bool(removed), "removed": removed}
