@@ -1,0 +1,208 @@
+"""What a student gets on the cluster, as manifests: a namespace with bounds, and a login to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address
+from typing import Any, Final
+
+from l4lab.classroom.model import Classroom, Student
+from l4lab.topology import Networks
+
+Json = dict[str, Any]
+
+CLASS: Final = "l4lab/class"
+STUDENT: Final = "l4lab/student"
+_FIRST_PORT: Final = "l4lab/first-node-port"
+_LAST_PORT: Final = "l4lab/last-node-port"
+LOGIN: Final = "student"
+"""The service account that a student is."""
+_OURS: Final = "class"
+_RULES: Final = "l4lab-class"
+_READ: Final = ["get", "list", "watch"]
+_ALL: Final = [*_READ, "create", "update", "patch", "delete", "deletecollection"]
+_RBAC: Final = "rbac.authorization.k8s.io"
+
+
+def of_class() -> list[Json]:
+    """What all classes share: the rules that quotas and roles cannot express."""
+    own = f"int(namespaceObject.metadata.annotations['{_FIRST_PORT}'])"
+    last = f"int(namespaceObject.metadata.annotations['{_LAST_PORT}'])"
+    chosen = f"has(p.nodePort) && p.nodePort >= {own} && p.nodePort <= {last}"
+    spec = {
+        "failurePolicy": "Fail",
+        "matchConstraints": {
+            "namespaceSelector": {"matchExpressions": [{"key": STUDENT, "operator": "Exists"}]},
+            "resourceRules": [
+                {
+                    "apiGroups": [""],
+                    "apiVersions": ["v1"],
+                    "operations": ["CREATE", "UPDATE"],
+                    "resources": ["services", "secrets"],
+                }
+            ],
+        },
+        "validations": [
+            {
+                # Else the API server may choose one of another student's.
+                "expression": "object.kind != 'Service' || !(has(object.spec.type) && "
+                "object.spec.type == 'NodePort') || "
+                f"object.spec.ports.all(p, {chosen})",
+                "messageExpression": "'name a nodePort of your own: ' + namespaceObject.metadata."
+                f"annotations['{_FIRST_PORT}'] + ' to ' + namespaceObject.metadata."
+                f"annotations['{_LAST_PORT}']",
+            },
+            {
+                # It would take the packets of whoever has that address.
+                "expression": "object.kind != 'Service' || !has(object.spec.externalIPs) || "
+                "object.spec.externalIPs.size() == 0",
+                "message": "externalIPs are for the cluster's administrator",
+            },
+            {
+                "expression": "object.kind != 'Secret' || !has(object.type) || "
+                "object.type != 'kubernetes.io/service-account-token'",
+                "message": "a token without an end is not for a class",
+            },
+        ],
+    }
+    api = "admissionregistration.k8s.io/v1"
+    binding = {"policyName": _RULES, "validationActions": ["Deny"]}
+    return [
+        _object(api, "ValidatingAdmissionPolicy", _RULES, spec=spec),
+        _object(api, "ValidatingAdmissionPolicyBinding", _RULES, spec=binding),
+    ]
+
+
+def of_student(
+    student: Student, classroom: Classroom, networks: Networks, tunnels: Sequence[IPv4Address]
+) -> list[Json]:
+    """What one student gets.
+
+    Args:
+        student: The student.
+        classroom: The class, for its limits.
+        networks: The cluster's networks.
+        tunnels: The nodes' own addresses in the pod network: by these they come to pods of others.
+    """
+    space = student.place.namespace
+    ports = student.place.node_ports
+    namespace = _object("v1", "Namespace", space)
+    namespace["metadata"]["labels"] = {
+        CLASS: "yes",
+        STUDENT: student.id,
+        # No pod on a node's own network, none that is privileged, no folder of a node.
+        "pod-security.kubernetes.io/enforce": "baseline",
+    }
+    namespace["metadata"]["annotations"] = {
+        _FIRST_PORT: str(ports.start),
+        _LAST_PORT: str(ports.stop - 1),
+        "l4lab/class-name": classroom.name,
+        "l4lab/name": student.name,
+    }
+    return [
+        namespace,
+        *_bounds(space, classroom),
+        _policy(space, networks, tunnels),
+        *_login(space),
+    ]
+
+
+def _bounds(space: str, classroom: Classroom) -> list[Json]:
+    limits = classroom.limits
+    hard = {
+        "pods": str(limits.pods),
+        "requests.cpu": f"{limits.cpu}m",
+        "requests.memory": f"{limits.memory}Mi",
+        "limits.memory": f"{2 * limits.memory}Mi",
+        "services": "20",
+        "services.nodeports": "10",
+        "services.loadbalancers": "0",
+        "configmaps": "20",
+        "secrets": "20",
+        "persistentvolumeclaims": "0",
+        "count/deployments.apps": "20",
+        "count/replicasets.apps": "100",
+        "count/statefulsets.apps": "20",
+        "count/endpointslices.discovery.k8s.io": "60",
+    }
+    memory = limits.memory // limits.pods
+    container = {
+        "type": "Container",
+        "defaultRequest": {"cpu": f"{limits.cpu // limits.pods}m", "memory": f"{memory}Mi"},
+        "default": {"memory": f"{2 * memory}Mi"},
+    }
+    return [
+        _object("v1", "ResourceQuota", _OURS, space, spec={"hard": hard}),
+        _object("v1", "LimitRange", _OURS, space, spec={"limits": [container]}),
+    ]
+
+
+def _policy(space: str, networks: Networks, tunnels: Sequence[IPv4Address]) -> Json:
+    own: Json = {"podSelector": {}}
+    nodes = [_block(f"{networks.nodes}"), *(_block(f"{address}/32") for address in tunnels)]
+    dns = {
+        "to": [
+            {
+                "namespaceSelector": {
+                    "matchLabels": {"kubernetes.io/metadata.name": "kube-system"}
+                },
+                "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+            }
+        ],
+        "ports": [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")],
+    }
+    spec = {
+        "podSelector": {},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [{"from": [own, *nodes]}],
+        # The node network holds the database's host, and whoever plays the outside.
+        "egress": [{"to": [own]}, dns, {"to": nodes[:1]}],
+    }
+    return _object("networking.k8s.io/v1", "NetworkPolicy", _OURS, space, spec=spec)
+
+
+def _block(network: str) -> Json:
+    return {"ipBlock": {"cidr": network}}
+
+
+def _login(space: str) -> list[Json]:
+    """A service account, and a role that reaches its namespace only, and not its own bounds."""
+    rules = [
+        _rule([""], ["pods", "services", "configmaps", "secrets", "endpoints"], _ALL),
+        _rule([""], ["pods/log"], ["get"]),
+        _rule([""], ["pods/exec", "pods/portforward"], ["get", "create"]),
+        _rule(["apps"], ["deployments", "replicasets", "statefulsets"], _ALL),
+        _rule(["apps"], ["deployments/scale", "statefulsets/scale"], ["get", "update", "patch"]),
+        _rule(["discovery.k8s.io"], ["endpointslices"], _ALL),
+        _rule([""], ["events", "resourcequotas", "limitranges", "serviceaccounts"], _READ),
+        _rule(["networking.k8s.io"], ["networkpolicies"], _READ),
+    ]
+    role = _object(f"{_RBAC}/v1", "Role", LOGIN, space)
+    binding = _object(f"{_RBAC}/v1", "RoleBinding", LOGIN, space)
+    return [
+        _object("v1", "ServiceAccount", LOGIN, space) | {"automountServiceAccountToken": False},
+        role | {"rules": rules},
+        binding
+        | {
+            "roleRef": {"apiGroup": _RBAC, "kind": "Role", "name": LOGIN},
+            "subjects": [{"kind": "ServiceAccount", "name": LOGIN, "namespace": space}],
+        },
+    ]
+
+
+def _rule(groups: list[str], resources: list[str], verbs: list[str]) -> Json:
+    return {"apiGroups": groups, "resources": resources, "verbs": verbs}
+
+
+def _object(
+    api: str, kind: str, name: str, space: str | None = None, *, spec: Json | None = None
+) -> Json:
+    metadata: Json = {"name": name, "labels": {CLASS: "yes"}}
+    if space:
+        metadata["namespace"] = space
+    return {
+        "apiVersion": api,
+        "kind": kind,
+        "metadata": metadata,
+        **({"spec": spec} if spec else {}),
+    }

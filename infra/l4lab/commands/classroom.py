@@ -1,0 +1,223 @@
+"""A class: up, deploy, check, status, reset, down, report, cards."""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from l4lab import console
+from l4lab.classroom import FILE, Classroom, Outcome, Student, load, pages, reset, results, verbs
+from l4lab.classroom.room import Room, known_places
+from l4lab.commands.completing import lab_names
+from l4lab.console import Context, common
+from l4lab.errors import UsageError
+from l4lab.lab import Lab, get_lab
+from l4lab.state import write_private
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The class, and those of its students that the command line asks for."""
+
+    context: Context
+    classroom: Classroom
+    students: tuple[Student, ...]
+
+    @functools.cached_property
+    def room(self) -> Room:
+        """The class on its cluster, which must be up."""
+        access = self.context.cluster.enter()
+        return Room(classroom=self.classroom, access=access, progress=self.context.progress)
+
+    def again(self, turn: str) -> Chosen:
+        """Only those who failed when that was done last."""
+        failed = results.failed_last(self.context.cluster.paths, turn)
+        if failed is None:
+            raise UsageError(f"there was no class {turn} yet", "so nobody failed")
+        chosen = tuple(one for one in self.students if one.id in failed)
+        return Chosen(self.context, self.classroom, chosen)
+
+    def lab(self, name: str) -> Lab:
+        """A lab of the class."""
+        lab = get_lab(console.PROJECT, name)
+        if name not in self.classroom.labs:
+            known = ", ".join(self.classroom.labs)
+            raise UsageError(f"lab {name} is not among the class's", f"they are: {known}")
+        return lab
+
+
+def _classroom(function: _Function) -> _Function:
+    """Give a command the options of a class, and the chosen students as first argument."""
+
+    @click.option(
+        "--file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help=f"Who is in the class (default: {FILE}).",
+    )
+    @click.option("--only", multiple=True, metavar="GLOB", help="Only these students (repeatable).")
+    @common
+    @functools.wraps(function)
+    def wrapped(
+        context: Context, *, file: Path | None, only: tuple[str, ...], **rest: object
+    ) -> Any:  # noqa: ANN401  # what the command returns
+        cluster = context.cluster
+        classroom = load(
+            file or console.PROJECT / FILE,
+            console.PROJECT,
+            cluster.settings.topology,
+            known_places(cluster.paths),
+        )
+        return function(Chosen(context, classroom, _matching(classroom, only)), **rest)
+
+    return wrapped  # type: ignore[return-value]  # click adds attributes to what it wraps
+
+
+def _matching(classroom: Classroom, patterns: Sequence[str]) -> tuple[Student, ...]:
+    for pattern in patterns:
+        if not any(fnmatch.fnmatchcase(one.id, pattern) for one in classroom.students):
+            known = ", ".join(one.id for one in classroom.students[:8])
+            raise UsageError(f"no student matches {pattern!r}", f"the class has: {known}")
+    return tuple(
+        one
+        for one in classroom.students
+        if not patterns or any(fnmatch.fnmatchcase(one.id, each) for each in patterns)
+    )
+
+
+_failed = click.option("--failed", is_flag=True, help="Only those who failed the last time.")
+
+
+def _told(context: Context, outcomes: Sequence[Outcome], what: str) -> int:
+    """Print what became of each, and say by the exit code whether anybody failed."""
+    bad = [one for one in outcomes if not one.ok]
+    lines = []
+    for one in outcomes:
+        lines.append(f"{'ok  ' if one.ok else 'FAIL'} {one.student:<16} {one.note}")
+        lines += [f"     {line}" for line in one.lines]
+        if one.next:
+            lines.append(f"     next: {one.next}")
+    lines.append(f"{what}: {len(outcomes) - len(bad)} well, {len(bad)} failed")
+    data = {"students": [one.to_data() for one in outcomes], "failed": len(bad)}
+    context.result(data, "\n".join(lines))
+    return 1 if bad else 0
+
+
+@click.group("class")
+def class_() -> None:
+    """A class of students on one cluster; every command takes --only, --file and --json."""
+
+
+@class_.command("up")
+@_failed
+@_classroom
+def up(chosen: Chosen, *, failed: bool) -> int:
+    """Give each student a namespace with bounds, a login, and note the clean state."""
+    chosen = chosen.again("up") if failed else chosen
+    return _told(chosen.context, verbs.up(chosen.room, chosen.students), "up")
+
+
+@class_.command("deploy")
+@click.argument("lab", shell_complete=lab_names)
+@_failed
+@_classroom
+def deploy(chosen: Chosen, lab: str, *, failed: bool) -> int:
+    """Deploy LAB for each student."""
+    found = chosen.lab(lab)
+    chosen = chosen.again(f"deploy-{lab}") if failed else chosen
+    outcomes = verbs.deploy(chosen.room, chosen.students, found)
+    return _told(chosen.context, outcomes, f"deploy {lab}")
+
+
+@class_.command("check")
+@click.argument("lab", shell_complete=lab_names)
+@click.option("--exercises", is_flag=True, help="Also do what changes the lab and puts it back.")
+@_failed
+@_classroom
+def check(chosen: Chosen, lab: str, *, exercises: bool, failed: bool) -> int:
+    """Check LAB of each student, and keep the results."""
+    found = chosen.lab(lab)
+    chosen = chosen.again(f"check-{lab}") if failed else chosen
+    outcomes = verbs.check(chosen.room, chosen.students, found, exercises=exercises)
+    return _told(chosen.context, outcomes, f"check {lab}")
+
+
+@class_.command("status")
+@_classroom
+def status(chosen: Chosen) -> int:
+    """Say how each student's namespace and labs are."""
+    return _told(chosen.context, verbs.status(chosen.room, chosen.students), "status")
+
+
+@class_.command("reset")
+@click.option("--lab", shell_complete=lab_names, help="Only what this lab's stack made.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@_failed
+@_classroom
+def reset_(chosen: Chosen, *, lab: str | None, dry_run: bool, failed: bool) -> int:
+    """Take each student back to the clean state that class up saw, and prove it."""
+    found = chosen.lab(lab) if lab else None
+    chosen = chosen.again("reset") if failed else chosen
+    outcomes = reset.reset(chosen.room, chosen.students, lab=found, dry_run=dry_run)
+    return _told(chosen.context, outcomes, "reset")
+
+
+@class_.command("down")
+@_classroom
+def down(chosen: Chosen) -> int:
+    """Take the students' namespaces and logins away; results are kept."""
+    return _told(chosen.context, verbs.down(chosen.room, chosen.students), "down")
+
+
+def _page(default: str) -> Callable[[_Function], _Function]:
+    return click.option(
+        "--html",
+        type=click.Path(path_type=Path, dir_okay=False),
+        default=default,
+        show_default=True,
+        metavar="FILE",
+        help="The page: one file that needs nothing else.",
+    )
+
+
+@class_.command("report")
+@_page("class-report.html")
+@click.option("--csv", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
+@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
+@_classroom
+def report(chosen: Chosen, *, html: Path, csv: Path | None, junit: Path | None) -> int:
+    """Write what the last checks of each student found, as a page, CSV and JUnit XML."""
+    rows = results.rows(chosen.context.cluster.paths, chosen.classroom, chosen.students)
+    html.write_text(pages.report(chosen.classroom, chosen.students, rows), encoding="utf-8")
+    if csv:
+        csv.write_text(results.to_csv(rows), encoding="utf-8")
+    if junit:
+        junit.write_text(results.to_junit(rows), encoding="utf-8")
+    red = sorted({row.student for row in rows if row.state not in ("pass", "skip")})
+    chosen.context.result(
+        {"rows": [vars(row) for row in rows], "not_green": red},
+        f"{len(chosen.students) - len(red)} of {len(chosen.students)} students are green\n"
+        f"the page: {html.resolve()}",
+    )
+    return 1 if red else 0
+
+
+@class_.command("cards")
+@_page("class-cards.html")
+@_classroom
+def cards(chosen: Chosen, *, html: Path) -> None:
+    """Write login cards to print: name, namespace, file of the login, first commands."""
+    write_private(html, pages.cards(chosen.classroom, chosen.students))
+    files = chosen.context.cluster.paths.classroom / "STUDENT" / "STUDENT.kubeconfig"
+    chosen.context.result(
+        {"page": str(html.resolve()), "logins": str(files)},
+        f"the cards: {html.resolve()}\nthe logins to hand out: {files}",
+    )

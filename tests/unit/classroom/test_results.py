@@ -1,0 +1,98 @@
+"""Results of a class: kept, told as rows, CSV, JUnit and pages; names in any script."""
+
+import csv
+import io
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from l4lab.checks import CheckResult, LabReport, State
+from l4lab.classroom import pages, results
+from l4lab.classroom.model import Classroom, Limits, Outcome, Student
+from l4lab.place import Place
+from l4lab.state import Paths
+
+ANN = Student(id="ann", name="安娜 <b>", place=Place(student="ann", namespace="ann"))
+BOB = Student(id="bob", name="=cmd()", place=Place(student="bob", namespace="bob"))
+CLASS = Classroom(name="课", students=(ANN, BOB), labs=("clusterip",), limits=Limits())
+
+
+def result(id_, state, seen="HTTP 200"):
+    return CheckResult(
+        id=id_,
+        title="t",
+        why="w",
+        kind="check",
+        vantage="api",
+        state=state,
+        expected="e",
+        seen=seen,
+        guide="g",
+    )
+
+
+@pytest.fixture
+def paths(tmp_path):
+    found = Paths(tmp_path)
+    told = (
+        result("endpoints", State.PASS),
+        result("service-fields", State.FAIL, "password: hunter2\x00 <i>"),
+    )
+    results.keep(found, "ann", LabReport(lab="clusterip", results=told, seconds=1.0))
+    return found
+
+
+def test_rows_of_who_was_checked_and_who_was_not(paths):
+    rows = results.rows(paths, CLASS, CLASS.students)
+    assert [(row.student, row.check, row.state) for row in rows] == [
+        ("ann", "endpoints", "pass"),
+        ("ann", "service-fields", "fail"),
+        ("bob", "", "not checked"),
+    ]
+    assert "hunter2" not in str(rows)
+
+
+def test_csv_holds_no_formula(paths):
+    rows = list(
+        csv.DictReader(io.StringIO(results.to_csv(results.rows(paths, CLASS, CLASS.students))))
+    )
+    assert rows[0]["name"] == "安娜 <b>"
+    assert rows[2]["name"] == "'=cmd()"
+    assert rows[0]["evidence"] == "HTTP 200"
+
+
+def test_junit_counts(paths):
+    root = ET.fromstring(results.to_junit(results.rows(paths, CLASS, CLASS.students)))  # noqa: S314  # our own
+    suites = {suite.get("name"): suite for suite in root}
+    assert suites["ann.clusterip"].get("failures") == "1"
+    assert suites["ann.clusterip"].get("tests") == "2"
+    assert suites["bob.clusterip"].get("skipped") == "1"
+
+
+def test_the_page_has_every_check_and_escapes_what_people_typed(paths):
+    html = pages.report(CLASS, CLASS.students, results.rows(paths, CLASS, CLASS.students))
+    assert "安娜 &lt;b&gt;" in html
+    assert "service-fields" in html
+    assert "1 fail, 1 pass" in html
+    assert "not checked" in html
+    assert "<i>" not in html
+
+
+def test_cards_name_what_a_student_needs():
+    html = pages.cards(CLASS, CLASS.students)
+    assert "安娜 &lt;b&gt;" in html
+    assert "ann.kubeconfig" in html
+    assert html.count('class="card"') == 2
+
+
+def test_who_failed_is_remembered_and_who_was_not_asked_stays(tmp_path):
+    paths = Paths(tmp_path)
+
+    def outcome(student, ok):
+        return Outcome(student=student, ok=ok, seconds=0, note="")
+
+    assert results.failed_last(paths, "up") is None
+    results.remember(paths, "up", [outcome("ann", ok=False), outcome("bob", ok=False)])
+    assert results.failed_last(paths, "up") == ["ann", "bob"]
+    results.remember(paths, "up", [outcome("bob", ok=True)])
+    assert results.failed_last(paths, "up") == ["ann"]
