@@ -10,7 +10,10 @@ from l4lab.settings import Settings
 from l4lab.state import Paths
 
 # One line a driver; the class is imported on use.
-DRIVERS = {"local": "l4lab.machines.local:LocalDriver"}
+DRIVERS = {
+    "local": "l4lab.machines.local:LocalDriver",
+    "ssh": "l4lab.machines.ssh:SshDriver",
+}
 
 
 def get_driver(settings: Settings, paths: Paths) -> Driver:

@@ -30,6 +30,8 @@ class Driver(Protocol):
     """Makes machines from a topology, and ends exactly what it made."""
 
     name: str
+    owns: bool
+    """Whether ``down`` ends the machines; hosts that are only given run on."""
 
     def obstacles(self) -> list[str]:
         """Why this host cannot have these machines; empty when it can."""

@@ -38,6 +38,7 @@ class LocalDriver:
     """Machines on this host, without KVM and without containers."""
 
     name = "local"
+    owns = True
 
     def __init__(self, topology: Topology, paths: Paths) -> None:
         """Make machines of ``topology``, with their state below ``paths``."""

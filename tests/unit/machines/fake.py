@@ -13,6 +13,7 @@ LOG = "fake-driver.log"
 
 class FakeDriver:
     name = "fake"
+    owns = True
 
     def __init__(self, topology, paths):
         self.topology = topology

@@ -10,15 +10,21 @@ from l4lab import machines
 from l4lab.errors import MachineError, UsageError
 from l4lab.machines.driver import Driver, MachineStatus
 from l4lab.machines.local import LocalDriver
+from l4lab.machines.ssh import SshDriver
 from l4lab.settings import DRIVERS, Settings, parse
 from l4lab.state import paths_of
 from tests.unit.machines.fake import FakeDriver
+from tests.unit.machines.test_demands import MACHINES
 
-DRIVER_CLASSES = [LocalDriver, FakeDriver]
+MAKERS = [LocalDriver, FakeDriver]
+# The last makes nothing: its hosts may well run before ``up`` and do so after ``down``.
+DRIVER_CLASSES = [*MAKERS, SshDriver]
+# What a settings file must say for a driver beside its name.
+NEEDED = {"ssh": {"network": {"nodes": "192.168.9.0/24"}, "machines": MACHINES}}
 MEMBERS = ["obstacles", "up", "enter", "status", "down"]
 
 
-@pytest.fixture(params=DRIVER_CLASSES, ids=lambda kind: kind.__name__)
+@pytest.fixture(params=MAKERS, ids=lambda kind: kind.__name__)
 def driver(request, tmp_path):
     settings = parse({}, "none")
     return request.param(settings.topology, paths_of(tmp_path, "one"))
@@ -27,7 +33,7 @@ def driver(request, tmp_path):
 def test_every_registered_driver_is_under_this_contract(tmp_path):
     assert tuple(machines.DRIVERS) == DRIVERS
     for name in machines.DRIVERS:
-        settings = parse({"cluster": {"driver": name}}, "none")
+        settings = parse({"cluster": {"driver": name}, **NEEDED.get(name, {})}, "none")
         made = machines.get_driver(settings, paths_of(tmp_path, "one"))
         assert type(made) in DRIVER_CLASSES
         assert made.name == name
@@ -38,13 +44,14 @@ def test_an_unknown_driver_is_answered_with_the_known_ones(tmp_path):
     settings = Settings(driver="vmware", proxy=good.proxy, topology=good.topology)
     with pytest.raises(UsageError) as raised:
         machines.get_driver(settings, paths_of(tmp_path, "one"))
-    assert raised.value.reason == "the drivers are: local"
+    assert raised.value.reason == "the drivers are: local, ssh"
 
 
 @pytest.mark.parametrize("member", MEMBERS)
-def test_members_are_called_alike(driver, member):
+@pytest.mark.parametrize("kind", DRIVER_CLASSES, ids=lambda kind: kind.__name__)
+def test_members_are_called_alike(kind, member):
     wanted = inspect.signature(getattr(Driver, member)).parameters.values()
-    there = inspect.signature(getattr(type(driver), member)).parameters.values()
+    there = inspect.signature(getattr(kind, member)).parameters.values()
     assert [(p.name, p.kind, p.default) for p in there] == [
         (p.name, p.kind, p.default) for p in wanted
     ]
