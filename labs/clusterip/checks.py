@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from l4lab.checks import Check, Exercise, declared
-from labs.clusterip import exercises, kernel, names, objects, traffic
+from labs.clusterip import exercises, kernel, maps, names, objects, traffic
 
 CHECKS = tuple(
-    check for part in (objects, kernel, traffic, names) for check in declared(part, Check)
+    check for part in (objects, kernel, maps, traffic, names) for check in declared(part, Check)
 )
 EXERCISES = tuple(declared(exercises, Exercise))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from l4lab.checks import API, Look, Seen, Stage, Unmet, Vantage, Where, exercise
+from l4lab.checks.kernel import see, title
 from l4lab.checks.model import Fault
 from l4lab.checks.network import spoken, tally
-from l4lab.checks.service import cluster_address, endpoints, ipvs_row, pods, ready_pods
+from l4lab.checks.service import cluster_address, endpoints, kernel_row, pods, ready_pods
 from labs.clusterip import facts
 from labs.clusterip.scene import service_at
 
@@ -25,9 +26,11 @@ def _followed(stage: Stage, count: int) -> Seen:
         raise Unmet(f"the EndpointSlice has {', '.join(named) or 'no endpoint'}")
     address = service_at(stage)
     for node in _nodes(stage):
-        live = sorted(one.address for one in ipvs_row(node, address).live)
+        live = sorted(one.address for one in kernel_row(node, address).live)
         if live != wanted:
-            raise Unmet(f"IPVS of {node.vantage.name} has {', '.join(live) or 'no backend'}")
+            raise Unmet(
+                f"{title(stage)} of {node.vantage.name} has {', '.join(live) or 'no backend'}"
+            )
     return Seen(f"{', '.join(wanted) or 'no backend'} in the EndpointSlice and on every node")
 
 
@@ -137,6 +140,6 @@ def scale_to_zero(stage: Stage) -> Seen:
                 f"{node.vantage}: {answer}",
                 fault=answer.fault,
                 expected=f"REFUSED from {address}",
-                then=f"./l4lab ssh {node.vantage.name} ipvsadm -Ln -t {address}",
+                then=see(node, address),
             )
     return Seen("no backend anywhere; every node is REFUSED")

@@ -6,6 +6,8 @@ from typing import Final
 
 TITLE: Final = "ClusterIP: one address inside the cluster for many pods"
 NAMESPACE: Final = "default"
+# Whether a class can have it on one cluster, each student in a namespace.
+SHARED: Final = True
 
 DEPLOYMENT: Final = "my-nginx"
 LABELS: Final = {"run": "my-nginx"}

@@ -1,33 +1,37 @@
-"""What the kernel of every node holds: the IPVS table and the address on kube-ipvs0."""
+"""What the kernel of every node holds: in mode ipvs a table, and the address on kube-ipvs0.
+
+What it holds in mode nftables is in ``maps``.
+"""
 
 from __future__ import annotations
 
 import json
 
 from l4lab.checks import API, NODES, Look, Seen, Unmet, check
-from l4lab.checks.service import cluster_address, endpoints, ipvs_row, same_backends
+from l4lab.checks.kernel import ASK_MODE, see, title
+from l4lab.checks.service import cluster_address, endpoints, kernel_row, same_backends
 from labs.clusterip import facts
 from labs.clusterip.scene import WAY, backends, service_at
 
 
 @check(
     id="proxy-mode",
-    title="kube-proxy runs on every node, in IPVS mode",
+    title="kube-proxy runs on every node, in the mode of the cluster",
     why="No process carries the packets: kube-proxy only tells the kernel, and must run for that.",
-    expect="kube-proxy answers ipvs",
+    expect="kube-proxy answers, on every node with the same mode",
     anchor="kernel",
     vantage=NODES,
 )
 def proxy_mode(look: Look) -> Seen:
     """Ask kube-proxy itself; it answers on the node's loopback only."""
-    result = look.run(["curl", "-sS", "-m", "3", "http://127.0.0.1:10249/proxyMode"])
-    if result.stdout.strip() != "ipvs":
+    result = look.run(ASK_MODE)
+    if result.stdout.strip() != look.mode:
         raise Unmet(
             result.stdout.strip() or result.last_line or "no answer",
             causes=("kube-proxy does not run on this node", "it runs in another mode"),
             then="./l4lab kubectl get pods -n kube-system -l k8s-app=kube-proxy -o wide",
         )
-    return Seen("ipvs")
+    return Seen(look.mode)
 
 
 @check(
@@ -38,14 +42,15 @@ def proxy_mode(look: Look) -> Seen:
     anchor="kernel",
     vantage=NODES,
     path=WAY[:3],
+    mode="ipvs",
 )
 def row(look: Look) -> Seen:
     """Hold the kernel's table against the EndpointSlice, and that against the pods."""
     wanted = [f"{pod.address}:{facts.TARGET_PORT}" for pod in backends(look)]
-    found = ipvs_row(look, service_at(look), protocol=facts.PROTOCOL)
+    found = kernel_row(look, service_at(look), protocol=facts.PROTOCOL)
     live = [backend.address for backend in found.live]
-    same_backends("the IPVS row", live, wanted, then=f"./l4lab ssh {look.vantage.name} ipvsadm -Ln")
-    same_backends("the IPVS row", live, endpoints(look.at(API), facts.SERVICE))
+    same_backends(f"the {title(look)} row", live, wanted, then=see(look))
+    same_backends(f"the {title(look)} row", live, endpoints(look.at(API), facts.SERVICE))
     return Seen(f"{found.protocol} {found.address} -> {', '.join(sorted(live))}")
 
 
@@ -56,10 +61,11 @@ def row(look: Look) -> Seen:
     expect="rr and no flag",
     anchor="kernel",
     vantage=NODES,
+    mode="ipvs",
 )
 def scheduler(look: Look) -> Seen:
     """Read the scheduler of the row."""
-    found = ipvs_row(look, service_at(look), protocol=facts.PROTOCOL)
+    found = kernel_row(look, service_at(look), protocol=facts.PROTOCOL)
     said = f"{found.scheduler} {found.flags}".strip()
     if said != "rr":
         raise Unmet(
@@ -81,10 +87,11 @@ def scheduler(look: Look) -> Seen:
     expect="Masq and weight 1 for each backend",
     anchor="kernel",
     vantage=NODES,
+    mode="ipvs",
 )
 def masq(look: Look) -> Seen:
     """Read forwarding and weight of each backend."""
-    found = ipvs_row(look, service_at(look), protocol=facts.PROTOCOL)
+    found = kernel_row(look, service_at(look), protocol=facts.PROTOCOL)
     if not found.live:
         raise Unmet("the row has no backend", then="./l4lab kubectl get endpointslices")
     odd = [one for one in found.live if (one.forward, one.weight) != ("Masq", 1)]
@@ -101,6 +108,7 @@ def masq(look: Look) -> Seen:
     expect="the address on interface kube-ipvs0 alone",
     anchor="kernel",
     vantage=NODES,
+    mode="ipvs",
 )
 def dummy_interface(look: Look) -> Seen:
     """Find the interfaces that carry the address."""

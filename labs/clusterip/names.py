@@ -29,12 +29,19 @@ from l4lab.command import Result
 from labs.clusterip import facts
 from labs.clusterip.scene import CLIENT, WAY, service_at
 
-NAMESPACED = f"{facts.SERVICE}.{facts.NAMESPACE}"
-FULL_NAME = f"{NAMESPACED}.svc.cluster.local"
-SHORT_NAMES = (facts.SERVICE, NAMESPACED, f"{NAMESPACED}.svc")
-
 _DNS_CAUSES = ("CoreDNS has no ready pod", "the pod does not ask cluster DNS")
 _DNS_NEXT = "./l4lab kubectl get pods -n kube-system -l k8s-app=kube-dns"
+
+
+def names_of(look: Look) -> tuple[str, ...]:
+    """The Service's name in all its forms, the shortest first, the full one last."""
+    namespaced = f"{facts.SERVICE}.{look.namespace}"
+    return facts.SERVICE, namespaced, f"{namespaced}.svc", f"{namespaced}.svc.cluster.local"
+
+
+def full_name_of(look: Look) -> str:
+    """The Service's full name."""
+    return names_of(look)[-1]
 
 
 @check(
@@ -52,7 +59,7 @@ def pod_resolver(look: Look) -> Seen:
     lines = [line.split() for line in result.stdout.splitlines() if line.strip()]
     servers = [words[1] for words in lines if words[0] == "nameserver"]
     search = [word for words in lines if words[0] == "search" for word in words[1:]]
-    dns, domain = str(look.topology.networks.dns), f"{facts.NAMESPACE}.svc.cluster.local"
+    dns, domain = str(look.topology.networks.dns), f"{look.namespace}.svc.cluster.local"
     if servers != [dns] or domain not in search:
         raise Unmet(
             f"nameserver {' '.join(servers)}, search {' '.join(search)}",
@@ -75,17 +82,18 @@ def pod_resolver(look: Look) -> Seen:
 def full_name(look: Look) -> Seen:
     """Ask cluster DNS from the pod; its answer counts, not nslookup's exit code."""
     address = cluster_address(look.at(API), facts.SERVICE)
-    result = _in_pod(look, ["nslookup", FULL_NAME])
+    name = full_name_of(look)
+    result = _in_pod(look, ["nslookup", name])
     found = read_nslookup(result.stdout)
     if found != [address]:
         raise Unmet(
             ", ".join(found) or result.last_line or "no answer",
             fault=Fault.DNS,
-            expected=f"{FULL_NAME} is {address}",
+            expected=f"{name} is {address}",
             causes=_DNS_CAUSES,
             then=_DNS_NEXT,
         )
-    return Seen(f"{FULL_NAME} is {address}")
+    return Seen(f"{name} is {address}")
 
 
 @check(
@@ -102,7 +110,7 @@ def full_name(look: Look) -> Seen:
 def short_names(look: Look) -> Seen:
     """Fetch the page by each name."""
     address = cluster_address(look.at(API), facts.SERVICE)
-    names = (*SHORT_NAMES, FULL_NAME)
+    names = names_of(look)
     for name in names:
         fetched = read_wget(_in_pod(look, wget_argv(f"http://{name}:{facts.PORT}/")))
         if fetched.fault is None and fetched.address != address:
@@ -152,15 +160,15 @@ def _in_pod(look: Look, argv: list[str]) -> Result:
 def no_name_on_nodes(look: Look) -> Seen:
     """Make sure that cluster DNS answers this node, then ask the node's own resolver."""
     address = cluster_address(look.at(API), facts.SERVICE)
-    server = look.topology.networks.dns
-    direct = look.run(["dig", "+short", "+tries=3", "+time=2", f"@{server}", FULL_NAME, "A"])
+    server, name = look.topology.networks.dns, full_name_of(look)
+    direct = look.run(["dig", "+short", "+tries=3", "+time=2", f"@{server}", name, "A"])
     if address not in direct.stdout.split():
         raise CannotMeasure(
             f"cluster DNS at {server} does not answer this node: {direct.last_line or 'nothing'}",
             then=_DNS_NEXT,
         )
-    words = ["env", "RES_OPTIONS=timeout:1 attempts:1", "getent", "hosts", FULL_NAME]
-    result = look.run(words, shown=["getent", "hosts", FULL_NAME])
+    words = ["env", "RES_OPTIONS=timeout:1 attempts:1", "getent", "hosts", name]
+    result = look.run(words, shown=["getent", "hosts", name])
     if result.succeeded:
         return Seen(f"the node's resolver finds it: {result.stdout.strip()}")
     raise Unmet(f"not found here; cluster DNS, asked directly, says {address}")

@@ -174,7 +174,7 @@ def describe(look: Look) -> Seen:
     """Read the lines a learner reads."""
     wanted = [f"{pod.address}:{facts.TARGET_PORT}" for pod in backends(look)]
     look.get("Service", facts.SERVICE)
-    text = look.kubectl("describe", "service", facts.SERVICE, "-n", facts.NAMESPACE).stdout
+    text = look.kubectl("describe", "service", facts.SERVICE, "-n", look.namespace).stdout
     line = next((line for line in text.splitlines() if line.startswith("Endpoints:")), "")
     same_backends("the line Endpoints", re.findall(r"[\d.]+:\d+", line), wanted)
     return Seen(" ".join(line.split()))

@@ -5,16 +5,18 @@ from __future__ import annotations
 import pulumi
 from pulumi_kubernetes.core.v1 import ServicePortArgs
 
+from l4lab.components.surroundings import surroundings
 from l4lab.components.web import BackedService, ClientPod
 from labs.clusterip import facts
 
 
 def program() -> None:
     """Declare the lab's resources."""
+    namespace = surroundings().place.namespace
     web = BackedService(
         facts.SERVICE,
         deployment=facts.DEPLOYMENT,
-        namespace=facts.NAMESPACE,
+        namespace=namespace,
         labels=facts.LABELS,
         replicas=facts.REPLICAS,
         image=facts.IMAGE,
@@ -28,5 +30,5 @@ def program() -> None:
             app_protocol=facts.APP_PROTOCOL,
         ),
     )
-    ClientPod(facts.CLIENT, namespace=facts.NAMESPACE, image=facts.CLIENT_IMAGE)
+    ClientPod(facts.CLIENT, namespace=namespace, image=facts.CLIENT_IMAGE)
     pulumi.export("clusterIP", web.service.spec.cluster_ip)

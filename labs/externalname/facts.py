@@ -6,6 +6,8 @@ from typing import Final
 
 TITLE: Final = "ExternalName: a name of the cluster for a site outside it"
 NAMESPACE: Final = "default"
+# Whether a class can have it on one cluster, each student in a namespace.
+SHARED: Final = True
 
 SERVICE: Final = "baidu"
 

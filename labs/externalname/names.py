@@ -10,8 +10,8 @@ from labs.externalname.scene import (
     CLIENT,
     DNS_CAUSES,
     DNS_NEXT,
-    FULL_NAME,
     WAY,
+    full_name,
     in_client,
     must_be_the_site,
 )
@@ -46,7 +46,7 @@ def read_dig(text: str) -> list[tuple[str, str]]:
 def alias(look: Look) -> Seen:
     """Ask by the short form and by the full name."""
     look.get("Service", facts.SERVICE)
-    for name in (facts.SERVICE, FULL_NAME):
+    for name in (facts.SERVICE, full_name(look)):
         records = chain(look, name)
         if records[:1] != [("CNAME", facts.EXTERNAL_NAME)]:
             said = ", ".join(f"{kind} {value}" for kind, value in records)
@@ -57,7 +57,7 @@ def alias(look: Look) -> Seen:
                 causes=DNS_CAUSES,
                 then=DNS_NEXT,
             )
-    return Seen(f"{FULL_NAME} is an alias of {facts.EXTERNAL_NAME}")
+    return Seen(f"{full_name(look)} is an alias of {facts.EXTERNAL_NAME}")
 
 
 @check(

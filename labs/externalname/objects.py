@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from l4lab.checks import API, HOST, NODES, ONCE, Look, Seen, Unmet, check, eventually
+from l4lab.checks import API, HOST, NODES, ONCE, Look, Seen, Unmet, check, eventually, kernel
 from l4lab.checks.conntrack import read_conntrack
 from l4lab.checks.diff import differences
 from l4lab.checks.network import curl_argv, read_curl
@@ -107,16 +107,16 @@ def no_address(look: Look) -> Seen:
         raise Unmet(
             ", ".join(found),
             causes=("the Service is of another type", "somebody made a slice with its name"),
-            then=f"./l4lab kubectl get service,endpointslices -n {facts.NAMESPACE}",
+            then=f"./l4lab kubectl get service,endpointslices -n {look.namespace}",
         )
     return Seen("no cluster address, no EndpointSlice")
 
 
 @check(
     id="no-row",
-    title="no kernel knows of it: no IPVS row leads to the site",
+    title="no kernel knows of it: no row leads to the site",
     why="kube-proxy has nothing to do for a name; no node stands between client and site.",
-    expect="no IPVS row on the node with the site's address and web port",
+    expect="no row on the node with the site's address and web port",
     anchor="kernel",
     vantage=NODES,
 )
@@ -126,7 +126,7 @@ def no_row(look: Look) -> Seen:
     address = spec.get("clusterIP") or site_address(look)
     rows = [
         f"{key[1]} -> {', '.join(backend.address for backend in row.backends) or 'nobody'}"
-        for key, row in look.ipvs().items()
+        for key, row in kernel.rows(look).items()
         for web in (f"{address}:{HTTPS}", f"{address}:80")
         if key[1] == web or any(backend.address == web for backend in row.backends)
     ]
@@ -134,9 +134,9 @@ def no_row(look: Look) -> Seen:
         raise Unmet(
             "; ".join(rows),
             causes=("the Service has a cluster address, so it is of another type",),
-            then=f"./l4lab ssh {look.vantage.name} ipvsadm -Ln",
+            then=kernel.see(look),
         )
-    return Seen(f"none of {len(look.ipvs())} rows leads to {address or 'it'}")
+    return Seen(f"none of {len(kernel.rows(look))} rows leads to {address or 'it'}")
 
 
 @check(

@@ -23,7 +23,6 @@ from labs.externalname import facts
 
 CLIENT = Vantage(Where.POD, facts.CLIENT)
 
-FULL_NAME = f"{facts.SERVICE}.{facts.NAMESPACE}.svc.cluster.local"
 
 DNS_CAUSES = (
     "CoreDNS has no ready pod",
@@ -33,6 +32,11 @@ DNS_CAUSES = (
 DNS_NEXT = "./l4lab kubectl get pods -n kube-system -l k8s-app=kube-dns"
 
 NO_REAL_SITE = f"{facts.EXTERNAL_NAME} is a site of the internet: this is known of a played one"
+
+
+def full_name(look: Look) -> str:
+    """The Service's full name."""
+    return f"{facts.SERVICE}.{look.namespace}.svc.cluster.local"
 
 
 def in_client(look: Look, argv: list[str], *, shown: list[str] | None = None) -> Result:
@@ -145,7 +149,7 @@ def _cluster_dns_has_it(look: Look) -> str | None:
     if node is None:
         return None
     server = look.topology.networks.dns
-    argv = ["dig", "+short", "+tries=2", "+time=2", f"@{server}", FULL_NAME, "A"]
+    argv = ["dig", "+short", "+tries=2", "+time=2", f"@{server}", full_name(look), "A"]
     said = look.at(node).run(argv).stdout.splitlines()
     lines = [line for line in said if not line.startswith(";")]
     if f"{facts.EXTERNAL_NAME}." not in lines:

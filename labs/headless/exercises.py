@@ -5,7 +5,7 @@ from __future__ import annotations
 from l4lab.checks import API, Seen, Stage, Unmet, exercise
 from l4lab.checks.service import pods
 from labs.headless import facts
-from labs.headless.scene import NAME, addresses, backends, name_of
+from labs.headless.scene import addresses, backends, full_name, name_of
 
 _SET = f"statefulset/{facts.SERVICE}"
 
@@ -13,11 +13,11 @@ _SET = f"statefulset/{facts.SERVICE}"
 def _followed(stage: Stage, count: int) -> Seen:
     """DNS has exactly so many pods, for the Service's name and for the pods' own."""
     found = backends(stage, count=count)
-    answer = addresses(stage, NAME)
+    answer = addresses(stage, full_name(stage))
     if sorted(answer) != sorted(pod.address for pod in found):
-        raise Unmet(f"{NAME} is {', '.join(answer) or 'unknown'}")
+        raise Unmet(f"{full_name(stage)} is {', '.join(answer) or 'unknown'}")
     for pod in found:
-        if (own := addresses(stage, name_of(pod.name))) != [pod.address]:
+        if (own := addresses(stage, name_of(stage, pod.name))) != [pod.address]:
             raise Unmet(f"{pod.name} is {', '.join(own) or 'unknown'}, not {pod.address}")
     return Seen(f"{count} records: {', '.join(answer)}")
 
@@ -61,7 +61,7 @@ def scale_to_three(stage: Stage) -> Seen:
 def scale_to_one(stage: Stage) -> Seen:
     """Scale to one, and ask for the name of the last pod."""
     seen = _scale_for_now(stage, 1)
-    last = name_of(f"{facts.SERVICE}-{facts.REPLICAS - 1}")
+    last = name_of(stage, f"{facts.SERVICE}-{facts.REPLICAS - 1}")
     if found := addresses(stage, last):
         raise Unmet(f"{last} is still {', '.join(found)}", expected="no address")
     return seen
@@ -88,6 +88,6 @@ def same_name(stage: Stage) -> Seen:
         if first.name not in now or now[first.name].address in ("", first.address):
             raise Unmet(f"{first.name} is not back yet")
         _followed(stage, facts.REPLICAS)
-        return Seen(f"{name_of(first.name)}: {first.address} -> {now[first.name].address}")
+        return Seen(f"{name_of(stage, first.name)}: {first.address} -> {now[first.name].address}")
 
     return stage.wait("the pod with its name", back)

@@ -6,6 +6,8 @@ from typing import Final
 
 TITLE: Final = "Headless: a name for all pods, and an address of its own for none"
 NAMESPACE: Final = "default"
+# Whether a class can have it on one cluster, each student in a namespace.
+SHARED: Final = True
 
 # The StatefulSet and its Service have one name; the pods are called NAME-0, NAME-1...
 SERVICE: Final = "my-nginx-headless"

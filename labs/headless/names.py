@@ -5,7 +5,7 @@ from __future__ import annotations
 from l4lab.checks import ONCE, Fault, Look, Seen, Unmet, check, eventually
 from l4lab.checks.network import spoken, tally
 from labs.headless import facts
-from labs.headless.scene import CLIENT, NAME, addresses, asked, backends, name_of
+from labs.headless.scene import CLIENT, addresses, asked, backends, full_name, name_of
 
 QUESTIONS = 20
 _CAUSES = ("CoreDNS has not yet heard of a change", "the Service does not select the pods")
@@ -24,16 +24,16 @@ def all_addresses(look: Look) -> Seen:
     """Ask for the name once."""
     look.get("Service", facts.SERVICE)
     wanted = sorted(pod.address for pod in backends(look))
-    found = addresses(look, NAME)
+    found = addresses(look, full_name(look))
     if sorted(found) != wanted:
         raise Unmet(
             ", ".join(found) or "no address",
             fault=Fault.DNS,
-            expected=f"{NAME} is {', '.join(wanted)}",
+            expected=f"{full_name(look)} is {', '.join(wanted)}",
             causes=_CAUSES,
             then=f"./l4lab kubectl describe service {facts.SERVICE}",
         )
-    return Seen(f"{NAME} is {', '.join(found)}")
+    return Seen(f"{full_name(look)} is {', '.join(found)}")
 
 
 @check(
@@ -51,7 +51,7 @@ def order(look: Look) -> Seen:
     look.get("Service", facts.SERVICE)
     pods = backends(look)
     # Each question brings a line for each pod.
-    lines = asked(look, "+short", *[NAME] * QUESTIONS)
+    lines = asked(look, "+short", *[full_name(look)] * QUESTIONS)
     counts = tally(lines[:: len(pods)])
     if len(lines) != QUESTIONS * len(pods) or set(counts) != {pod.address for pod in pods}:
         raise Unmet(
@@ -68,7 +68,7 @@ def order(look: Look) -> Seen:
     id="own-names",
     title="each pod has a name of its own",
     why="Who needs one certain pod, the first of a database for one, can ask for it by name.",
-    expect=f"the name of each pod gives its address alone: {name_of('POD')}",
+    expect=f"the name of each pod, POD.{facts.SERVICE}..., gives its address alone",
     anchor="own-names",
     vantage=CLIENT,
     verb=eventually(hold=ONCE),
@@ -78,10 +78,10 @@ def own_names(look: Look) -> Seen:
     look.get("Service", facts.SERVICE)
     said = []
     for pod in backends(look):
-        found = addresses(look, name_of(pod.name))
+        found = addresses(look, name_of(look, pod.name))
         if found != [pod.address]:
             raise Unmet(
-                f"{name_of(pod.name)} is {', '.join(found) or 'unknown'}",
+                f"{name_of(look, pod.name)} is {', '.join(found) or 'unknown'}",
                 fault=Fault.DNS,
                 expected=pod.address,
                 causes=("the StatefulSet's serviceName is another", *_CAUSES),
@@ -103,8 +103,8 @@ def own_names(look: Look) -> Seen:
 def port_by_name(look: Look) -> Seen:
     """Ask for the SRV records: priority, weight, port, name."""
     look.get("Service", facts.SERVICE)
-    question = f"_{facts.PORT_NAME}._{facts.PROTOCOL.lower()}.{NAME}"
-    wanted = sorted(f"{facts.TARGET_PORT} {name_of(pod.name)}." for pod in backends(look))
+    question = f"_{facts.PORT_NAME}._{facts.PROTOCOL.lower()}.{full_name(look)}"
+    wanted = sorted(f"{facts.TARGET_PORT} {name_of(look, pod.name)}." for pod in backends(look))
     found = sorted(" ".join(line.split()[2:]) for line in asked(look, "+short", question, "SRV"))
     if found != wanted:
         raise Unmet(
@@ -130,7 +130,7 @@ def port_by_name(look: Look) -> Seen:
 def ttl(look: Look) -> Seen:
     """Read the time to live of each record."""
     look.get("Service", facts.SERVICE)
-    lines = asked(look, "+noall", "+answer", NAME, "A")
+    lines = asked(look, "+noall", "+answer", full_name(look), "A")
     lives = [int(line.split()[1]) for line in lines]
     if not lives or max(lives) > facts.TTL_SECONDS:
         raise Unmet(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from l4lab.checks import API, NODES, Look, Seen, Unmet, check
+from l4lab.checks import API, NODES, Look, Seen, Unmet, check, kernel
 from l4lab.checks.service import endpoints, same_backends
 from labs.headless import facts
 from labs.headless.scene import backends
@@ -79,7 +79,7 @@ def slice_follows(look: Look) -> Seen:
     id="no-row",
     title="no kernel has a row for the Service",
     why="Without an address there is nothing to balance: kube-proxy passes a headless Service by.",
-    expect="no IPVS row, on any node, with one of the pods behind it",
+    expect="no row, in any node's kernel, with one of the pods behind it",
     anchor="kernel",
     vantage=NODES,
 )
@@ -87,12 +87,12 @@ def no_row(look: Look) -> Seen:
     """Look for the pods behind any row of this node."""
     look.get("Service", facts.SERVICE)
     own = {f"{pod.address}:{facts.TARGET_PORT}" for pod in backends(look)}
-    rows = look.ipvs().values()
+    rows = kernel.rows(look).values()
     found = [row.address for row in rows if own & {one.address for one in row.backends}]
     if found:
         raise Unmet(
             f"rows for {', '.join(found)}",
             causes=("the Service has a cluster address", "another Service selects the pods"),
-            then=f"./l4lab ssh {look.vantage.name} ipvsadm -Ln",
+            then=kernel.see(look),
         )
     return Seen(f"{len(rows)} rows, none of them with {' or '.join(sorted(own))}")

@@ -5,15 +5,17 @@ from __future__ import annotations
 from pulumi_kubernetes.core.v1 import ServicePortArgs
 
 from l4lab.components.numbered import NumberedPods
+from l4lab.components.surroundings import surroundings
 from l4lab.components.web import ClientPod
 from labs.headless import facts
 
 
 def program() -> None:
     """Declare the lab's resources."""
+    namespace = surroundings().place.namespace
     NumberedPods(
         facts.SERVICE,
-        namespace=facts.NAMESPACE,
+        namespace=namespace,
         labels=facts.LABELS,
         replicas=facts.REPLICAS,
         image=facts.IMAGE,
@@ -26,4 +28,4 @@ def program() -> None:
             protocol=facts.PROTOCOL,
         ),
     )
-    ClientPod(facts.CLIENT, namespace=facts.NAMESPACE, image=facts.CLIENT_IMAGE)
+    ClientPod(facts.CLIENT, namespace=namespace, image=facts.CLIENT_IMAGE)

@@ -7,7 +7,6 @@ from l4lab.checks.service import Pod, ready_pods
 from labs.headless import facts
 
 CLIENT = Vantage(Where.POD, facts.CLIENT)
-NAME = f"{facts.SERVICE}.{facts.NAMESPACE}.{facts.DOMAIN}"
 
 _DNS_NEXT = "./l4lab kubectl get pods -n kube-system -l k8s-app=kube-dns"
 _NO_SERVER = ("no servers could be reached", "timed out", "connection refused")
@@ -18,9 +17,14 @@ def backends(look: Look, *, count: int = facts.REPLICAS) -> list[Pod]:
     return ready_pods(look.at(API), facts.LABELS, count=count)
 
 
-def name_of(pod: str) -> str:
+def full_name(look: Look) -> str:
+    """The Service's full name."""
+    return f"{facts.SERVICE}.{look.namespace}.{facts.DOMAIN}"
+
+
+def name_of(look: Look, pod: str) -> str:
     """The full name of one pod."""
-    return f"{pod}.{NAME}"
+    return f"{pod}.{full_name(look)}"
 
 
 def asked(look: Look, *words: str) -> list[str]:

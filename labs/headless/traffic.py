@@ -14,10 +14,10 @@ from l4lab.checks import (
     check,
     eventually,
 )
-from l4lab.checks.ipvs import parse_connections
+from l4lab.checks.kernel import connections, title
 from l4lab.checks.service import node_of
 from labs.headless import facts
-from labs.headless.scene import CLIENT, NAME, backends, name_of
+from labs.headless.scene import CLIENT, backends, full_name, name_of
 
 
 @check(
@@ -25,7 +25,7 @@ from labs.headless.scene import CLIENT, NAME, backends, name_of
     title="a request to a pod's name goes straight to that pod",
     why="No kernel chooses and no address is rewritten: what DNS has answered is what the client "
     "connects to.",
-    expect="an answer of that very pod, and nothing of the connection in IPVS",
+    expect="an answer of that very pod, and no kernel that chose it",
     anchor="direct",
     vantage=CLIENT,
     verb=eventually(hold=ONCE),
@@ -39,7 +39,7 @@ def direct(look: Look) -> Seen:
         raise CannotMeasure(f"pod {facts.CLIENT} is on no node yet")
     sources = set()
     for pod in backends(look):
-        answer = look.curl(f"http://{name_of(pod.name)}:{facts.TARGET_PORT}/")[0]
+        answer = look.curl(f"http://{name_of(look, pod.name)}:{facts.TARGET_PORT}/")[0]
         if answer.fault:
             raise Unmet(f"{pod.name}: {answer}", fault=answer.fault)
         if answer.served_by and answer.served_by != pod.name:
@@ -48,17 +48,16 @@ def direct(look: Look) -> Seen:
                 fault=Fault.WRONG_BACKEND,
             )
         sources.add(answer.source)
-    table = look.at(node).run(["ipvsadm", "-Lnc"])
-    if not table.succeeded:
-        raise CannotMeasure(f"ipvsadm failed on {node}: {table.last_line}")
-    balanced = [one for one in parse_connections(table.stdout) if one.source in sources]
+    balanced = [one for one in connections(look.at(node)) if one.source in sources]
     if balanced:
         raise Unmet(
-            f"IPVS of {node.name} has {balanced[0].source} -> {balanced[0].virtual}",
-            expected="nothing of these connections in IPVS",
-            then=f"./l4lab ssh {node.name} ipvsadm -Lnc",
+            f"{title(look)} of {node.name} has {balanced[0].source} -> {balanced[0].virtual}",
+            expected=f"nothing of these connections in {title(look)}",
+            then=f"./l4lab path {facts.CLIENT} {facts.SERVICE}",
         )
-    return Seen(f"{len(sources)} connections from {facts.CLIENT}, none in IPVS of {node.name}")
+    return Seen(
+        f"{len(sources)} connections from {facts.CLIENT}, none in {title(look)} of {node.name}"
+    )
 
 
 @check(
@@ -76,10 +75,10 @@ def no_translation(look: Look) -> Seen:
     ports = look.at(API).get("Service", facts.SERVICE)["spec"]["ports"]
     if facts.PORT not in [port["port"] for port in ports]:
         raise Unmet(f"the Service has port {ports[0]['port']}", expected=f"port {facts.PORT}")
-    good = look.curl(f"http://{NAME}:{facts.TARGET_PORT}/")[0]
+    good = look.curl(f"http://{full_name(look)}:{facts.TARGET_PORT}/")[0]
     if good.fault:
         raise Unmet(f"port {facts.TARGET_PORT}: {good}", fault=good.fault)
-    answer = look.curl(f"http://{NAME}:{facts.PORT}/")[0]
+    answer = look.curl(f"http://{full_name(look)}:{facts.PORT}/")[0]
     if answer.fault is not Fault.REFUSED:
         raise Unmet(
             f"port {facts.PORT}: {answer}",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from l4lab.checks import Check, Exercise, declared
-from labs.nodeport import exercises, kernel, local, objects, source, traffic
+from labs.nodeport import exercises, kernel, local, maps, objects, source, traffic
 
 CHECKS = tuple(
-    check for part in (objects, kernel, traffic, source, local) for check in declared(part, Check)
+    check
+    for part in (objects, kernel, maps, traffic, source, local)
+    for check in declared(part, Check)
 )
 EXERCISES = tuple(declared(exercises, Exercise))

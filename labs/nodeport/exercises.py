@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
-from l4lab.checks import API, HOST, Fault, Look, Seen, Stage, Unmet, exercise
-from l4lab.checks.service import ipvs_row, ready_pods
+from l4lab.checks import API, HOST, Fault, Look, Seen, Stage, Unmet, Vantage, Where, exercise
+from l4lab.checks.kernel import NFTABLES, rows, see
+from l4lab.checks.service import kernel_row, ready_pods
 from labs.nodeport import facts
 from labs.nodeport.objects import offered
 from labs.nodeport.scene import at_node, on
@@ -15,7 +16,7 @@ def _live(stage: Stage, port: int) -> dict[str, list[str]]:
     """The backends of every node's row for a node port, by the node's name."""
     found = {}
     for node in stage.topology.nodes:
-        row = ipvs_row(on(stage, node), at_node(node, port))
+        row = kernel_row(on(stage, node), at_node(node, port))
         found[node.name] = sorted(backend.address for backend in row.live)
     return found
 
@@ -34,7 +35,10 @@ def _followed(stage: Stage, count: int) -> Seen:
         if live != everywhere:
             raise Unmet(f"{name} has {', '.join(live) or 'no backend'} at {facts.NODE_PORT}")
     for name, live in _live(stage, facts.LOCAL_NODE_PORT).items():
-        if live != (of_node[name] or everywhere):
+        # With no pod of its own a node of mode ipvs keeps all, for the sake of its own clients;
+        # mode nftables sends those elsewhere, and has nothing for others.
+        spare = [] if stage.mode == NFTABLES else everywhere
+        if live != (of_node[name] or spare):
             raise Unmet(f"{name} has {', '.join(live) or 'no backend'} at {facts.LOCAL_NODE_PORT}")
     return Seen(f"{count} pods in every kernel")
 
@@ -63,7 +67,7 @@ def _says(stage: Stage, port: int, wanted: dict[str, Fault | None]) -> None:
             raise Unmet(
                 f"{name} on port {port}: {fault or 'it answers'}",
                 expected=str(wanted[name] or "it answers"),
-                then=f"./l4lab ssh {name} ipvsadm -Ln",
+                then=see(stage.at(Vantage(Where.NODE, name))),
             )
 
 
@@ -100,10 +104,10 @@ def _move(stage: Stage, port: int) -> None:
 
 def _moved(stage: Stage, *, to: int, gone: int) -> Seen:
     for node in stage.topology.nodes:
-        table = on(stage, node).ipvs()
+        table = rows(on(stage, node))
         if (facts.PROTOCOL, at_node(node, gone)) in table:
             raise Unmet(f"{node.name} still has port {gone}")
-        ipvs_row(on(stage, node), at_node(node, to))
+        kernel_row(on(stage, node), at_node(node, to))
     return Seen(f"port {to} on every node")
 
 

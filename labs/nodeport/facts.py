@@ -6,6 +6,8 @@ from typing import Final
 
 TITLE: Final = "NodePort: a Service that every node opens to the outside"
 NAMESPACE: Final = "default"
+# Why no class can share it on one cluster.
+NOT_SHARED: Final = "its two node ports are the same for all namespaces, and its checks name them"
 
 DEPLOYMENT: Final = "my-nginx-nodeport"
 LABELS: Final = {"run": "my-nginx-nodeport"}

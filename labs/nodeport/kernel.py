@@ -15,9 +15,10 @@ from l4lab.checks import (
     Unmet,
     check,
     eventually,
+    kernel,
 )
 from l4lab.checks.network import worst
-from l4lab.checks.service import ipvs_row, same_backends, stats
+from l4lab.checks.service import kernel_row, same_backends, stats
 from labs.nodeport import facts
 from labs.nodeport.scene import WAY, WAY_IN, at_node, backends, own_machine, service_at
 
@@ -40,8 +41,10 @@ def own_addresses(look: Look) -> dict[str, str]:
 
 def _rows(look: Look, port: int) -> set[str]:
     """The addresses on which IPVS of this node takes the port."""
-    rows = look.ipvs()
-    found = (address.rpartition(":") for protocol, address in rows if protocol == facts.PROTOCOL)
+    found_rows = kernel.rows(look)
+    found = (
+        address.rpartition(":") for protocol, address in found_rows if protocol == facts.PROTOCOL
+    )
     return {ip for ip, _, taken in found if taken == str(port)}
 
 
@@ -54,6 +57,7 @@ def _rows(look: Look, port: int) -> set[str]:
     anchor="kernel",
     vantage=NODES,
     path=WAY[:2],
+    mode="ipvs",
 )
 def rows(look: Look) -> Seen:
     """Hold the kernel's rows against the node's addresses, and their backends against the API."""
@@ -74,7 +78,7 @@ def rows(look: Look) -> Seen:
         )
     wanted = [f"{pod.address}:{facts.TARGET_PORT}" for pod in backends(look)]
     for address in own:
-        row = ipvs_row(look, f"{address}:{facts.NODE_PORT}", protocol=facts.PROTOCOL)
+        row = kernel_row(look, f"{address}:{facts.NODE_PORT}", protocol=facts.PROTOCOL)
         live = [backend.address for backend in row.live]
         same_backends(f"the row of {address}", live, wanted, then=then)
     listed = ", ".join(f"{address} ({link})" for address, link in sorted(own.items()))
@@ -91,6 +95,7 @@ def rows(look: Look) -> Seen:
     verb=eventually(hold=ONCE),
     traffic=Traffic.SOME,
     path=WAY_IN,
+    mode="ipvs",
 )
 def localhost(look: Look) -> Seen:
     """Ask the node's own address first: without it the refusal would prove nothing."""
@@ -121,6 +126,7 @@ def localhost(look: Look) -> Seen:
     verb=eventually(within=8, hold=ONCE),
     traffic=Traffic.COUNTED,
     path=WAY_IN,
+    mode="ipvs",
 )
 def counters(look: Look) -> Seen:
     """Count connections in this node's kernel around requests made from outside."""

@@ -21,7 +21,7 @@ from l4lab.checks import (
 from l4lab.checks.ipvs import parse_connections
 from l4lab.checks.look import as_typed
 from l4lab.checks.network import spoken, tally, worst
-from l4lab.checks.service import endpoints, ipvs_row, same_backends
+from l4lab.checks.service import endpoints, kernel_row, same_backends
 from l4lab.topology import Machine
 from labs.nodeport import facts
 from labs.nodeport.objects import same_service
@@ -57,6 +57,7 @@ def local_fields(look: Look) -> Seen:
     "address always all",
     anchor="local",
     vantage=NODES,
+    mode="ipvs",
 )
 def local_rows(look: Look) -> Seen:
     """Hold both rows of the second Service against the places of the pods."""
@@ -65,10 +66,10 @@ def local_rows(look: Look) -> Seen:
     here = [pod for pod in pods if pod.node == look.vantage.name]
     port = _at(own_machine(look))
     wanted = sorted(f"{pod.address}:{facts.TARGET_PORT}" for pod in here or pods)
-    outer = [one.address for one in ipvs_row(look, port, protocol=facts.PROTOCOL).live]
+    outer = [one.address for one in kernel_row(look, port, protocol=facts.PROTOCOL).live]
     then = f"./l4lab ssh {look.vantage.name} ipvsadm -Ln -t {port}"
     same_backends(f"the row of {port}", outer, wanted, then=then)
-    inner = [one.address for one in ipvs_row(look, f"{cluster}:{facts.PORT}").live]
+    inner = [one.address for one in kernel_row(look, f"{cluster}:{facts.PORT}").live]
     same_backends(f"the row of {cluster}", inner, endpoints(look.at(API), facts.LOCAL_SERVICE))
     whose = "its own" if here else "all, having none itself"
     return Seen(f"{port} -> {', '.join(wanted)} ({whose}); {cluster} -> {len(inner)} pods")
@@ -158,6 +159,7 @@ def source_is_kept(look: Look) -> Seen:
     vantage=NODES,
     verb=eventually(hold=Hold(samples=1, over=0.0)),
     traffic=Traffic.SOME,
+    mode="ipvs",
 )
 def local_lost(look: Look) -> Seen:
     """Ask from the node and from outside, then find the hanging connection in the kernel."""

@@ -8,7 +8,7 @@ from l4lab.checks.service import (
     Pod,
     cluster_address,
     endpoints,
-    ipvs_row,
+    kernel_row,
     ready_pods,
     same_backends,
 )
@@ -43,7 +43,7 @@ def own_machine(look: Look) -> Machine:
 
 def _nodes_have_it(look: Look) -> str | None:
     for node in look.topology.nodes:
-        row = ipvs_row(on(look, node), at_node(node))
+        row = kernel_row(on(look, node), at_node(node))
         live = [backend.address for backend in row.live]
         same_backends(f"the row of {node.name}", live, endpoints(look.at(API), facts.SERVICE))
     return None
@@ -61,7 +61,7 @@ WAY = to_service(
 WAY_IN = (
     *WAY[:2],
     Hop(
-        name="IPVS of the nodes",
+        name="the kernels of the nodes",
         probe=_nodes_have_it,
         causes=(
             "the Service has another nodePort, or is not of type NodePort",

@@ -14,6 +14,7 @@ from l4lab.checks import (
     check,
     eventually,
 )
+from l4lab.checks.kernel import see
 from l4lab.checks.network import spoken, tally, worst
 from labs.nodeport import facts
 from labs.nodeport.scene import WAY, WAY_IN, at_node, service_at
@@ -43,7 +44,7 @@ def cluster_address(look: Look) -> Seen:
             f"{spoken(counts)} from http://{address}/",
             fault=bad.fault,
             counts=counts,
-            then=f"./l4lab ssh {look.vantage.name} ipvsadm -Ln -t {address}",
+            then=see(look, address),
         )
     return Seen(f"{spoken(counts)} from {address}", counts)
 

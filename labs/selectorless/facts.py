@@ -6,6 +6,8 @@ from typing import Final
 
 TITLE: Final = "Selectorless: a Service in front of a database that is no pod"
 NAMESPACE: Final = "default"
+# Why no class can share it on one cluster.
+NOT_SHARED: Final = "its database has one schema and one account, and its steps stop the server"
 
 # Today's way: an EndpointSlice says who answers.
 SERVICE: Final = "mysql"

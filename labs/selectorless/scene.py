@@ -160,8 +160,8 @@ WAY = (
     ),
     _USUAL["kube-proxy"],
     Hop(
-        name="IPVS",
-        probe=_USUAL["IPVS"].probe,
+        name="the kernel",
+        probe=_USUAL["the kernel"].probe,
         causes=(
             "the names of the Service's port and of the slice's port differ",
             "kube-proxy has not brought this node's kernel up to date",

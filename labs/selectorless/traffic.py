@@ -18,7 +18,7 @@ from l4lab.checks import (
     eventually,
 )
 from l4lab.checks import database as client
-from l4lab.checks.service import ipvs_row, node_of, same_backends, stats
+from l4lab.checks.service import kernel_row, node_of, same_backends, stats
 from labs.selectorless import facts
 from labs.selectorless.scene import (
     CLIENT,
@@ -51,10 +51,11 @@ NAMES = (
     anchor="kernel",
     vantage=NODES,
     path=WAY[:3],
+    mode="ipvs",
 )
 def row(look: Look) -> Seen:
     """Hold the kernel's table against where the database is."""
-    found = ipvs_row(look, f"{service_at(look)}:{facts.PORT}", protocol=facts.PROTOCOL)
+    found = kernel_row(look, f"{service_at(look)}:{facts.PORT}", protocol=facts.PROTOCOL)
     then = f"./l4lab ssh {look.vantage.name} ipvsadm -Ln -t {found.address}"
     live = [backend.address for backend in found.live]
     same_backends("the IPVS row", live, [real_backend(look)], then=then)
@@ -73,6 +74,7 @@ def row(look: Look) -> Seen:
     verb=eventually(within=10, hold=ONCE),
     traffic=Traffic.COUNTED,
     path=WAY,
+    mode="ipvs",
 )
 def counters(look: Look) -> Seen:
     """Count connections around a known number of log-ins."""

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 TITLE: Final = "The fields of a Service: what each does, and what the API says to a wrong value"
 NAMESPACE: Final = "default"
+# Why no class can share it on one cluster.
+NOT_SHARED: Final = "it chooses cluster addresses and node ports, which are given only once"
 
 DEPLOYMENT: Final = "fields"
 LABELS: Final = {"run": "fields"}

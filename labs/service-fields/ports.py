@@ -14,7 +14,7 @@ from l4lab.checks import (
     check,
     eventually,
 )
-from l4lab.checks.service import ipvs_row, same_backends
+from l4lab.checks.service import kernel_row, same_backends
 
 from . import facts
 from .scene import (
@@ -44,9 +44,9 @@ from .scene import (
 def port(look: Look) -> Seen:
     """Ask both ports, and read the kernel's row."""
     address = address_of(look, facts.CHOSEN)
-    row = ipvs_row(look, f"{address}:{facts.CHOSEN_PORT}")
+    row = kernel_row(look, f"{address}:{facts.CHOSEN_PORT}")
     wanted = [f"{pod.address}:{facts.CONTAINER_PORT}" for pod in backends(look)]
-    same_backends("the IPVS row", [one.address for one in row.live], wanted)
+    same_backends(f"the row of {row.address}", [one.address for one in row.live], wanted)
     pods = served(look.curl(f"http://{address}:{facts.CHOSEN_PORT}/", times=facts.REPLICAS))
     other = look.curl(f"http://{address}:{facts.CONTAINER_PORT}/")[0]
     if other.fault is not Fault.REFUSED:
@@ -128,7 +128,7 @@ def protocol(look: Look) -> Seen:
     address = f"{address_of(look, facts.PORTS)}:{facts.SHARED_PORT}"
     wanted = [f"{pod.address}:{facts.CONTAINER_PORT}" for pod in backends(look)]
     for name in ("TCP", "UDP", "SCTP"):
-        row = ipvs_row(look, address, protocol=name)
+        row = kernel_row(look, address, protocol=name)
         same_backends(f"the row {name} {address}", [one.address for one in row.live], wanted)
     return Seen(f"{address}: TCP, UDP and SCTP -> {joined(wanted)}")
 
@@ -154,7 +154,7 @@ def app_protocol(look: Look) -> Seen:
         )
     address = address_of(look, facts.PORTS)
     with_it, without = (
-        ipvs_row(look, f"{address}:{number}") for number in (facts.PORT, facts.SHARED_PORT)
+        kernel_row(look, f"{address}:{number}") for number in (facts.PORT, facts.SHARED_PORT)
     )
     same_backends(
         f"the row {with_it.address}",

@@ -17,6 +17,7 @@ from l4lab.checks import (
     check,
     eventually,
 )
+from l4lab.checks.kernel import see
 from l4lab.checks.network import spoken, tally
 
 from . import facts
@@ -56,7 +57,7 @@ def one_pod(look: Look) -> Seen:
             expected="all of them at one backend",
             counts=counts,
             causes=_CAUSES,
-            then=f"./l4lab ssh {node.name} ipvsadm -Ln -t {address}",
+            then=see(on(look, node), address),
         )
     (backend,) = counts
     # The web server may name its pod: then both must tell the same story.
@@ -94,7 +95,7 @@ def each_node_remembers(look: Look) -> Seen:
                 f"{node.name} does not remember {client_of(answer)}",
                 expected=f"an entry {client_of(answer)}:0 for {address}",
                 causes=_CAUSES,
-                then=f"./l4lab ssh {node.name} ipvsadm -Lnc",
+                then=see(on(look, node)),
             )
         pod = names.get(entry.destination)
         if pod is None or (answer.served_by and answer.served_by != pod):
@@ -135,7 +136,7 @@ def each_client_apart(look: Look) -> Seen:
             f"{node.name} remembers {there or 'nobody'}",
             expected=f"it remembers {' and '.join(clients)}",
             causes=_CAUSES,
-            then=f"./l4lab ssh {node.name} ipvsadm -Lnc",
+            then=see(on(look, node)),
         )
     told = [f"{client} at {entry.destination}" for client, entry in kept.items() if entry]
     return Seen(f"{node.name} keeps {', '.join(told)}")

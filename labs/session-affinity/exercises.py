@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 from l4lab.checks import API, HOST, Seen, Stage, Unmet, exercise
+from l4lab.checks.kernel import sample, scheduler
 from l4lab.checks.network import spoken, tally
-from l4lab.checks.service import endpoints, ipvs_row, ready_pods
+from l4lab.checks.service import endpoints, kernel_row, ready_pods
 
 from . import facts
 from .kernel import flags_of
@@ -38,7 +39,7 @@ def _set(stage: Stage, affinity: str, config: object) -> None:
 )
 def switch_off(stage: Stage) -> Seen:
     """Take the affinity away, and ask again from the same place."""
-    kept = f"rr persistent {facts.TIMEOUT_SECONDS}"
+    kept = f"{scheduler(stage)} persistent {facts.TIMEOUT_SECONDS}"
 
     def back() -> None:
         _set(stage, "ClientIP", {"clientIP": {"timeoutSeconds": facts.TIMEOUT_SECONDS}})
@@ -46,19 +47,21 @@ def switch_off(stage: Stage) -> Seen:
 
     stage.undo("affinity ClientIP", back)
     _set(stage, "None", None)
-    stage.wait("no flag", lambda: _flagged(stage, "rr"))
+    stage.wait("no flag", lambda: _flagged(stage, scheduler(stage)))
     node = stage.topology.workers[0]
     address = at_node(node)
-    sources = {one.source for one in answered(stage.at(HOST), address, times=REQUESTS)}
+    sources = {
+        one.source for one in answered(stage.at(HOST), address, times=sample(stage, REQUESTS))
+    }
     table = connections(on(stage, node), address)
     counts = tally(entry.destination for entry in table if entry.source in sources)
     if len(counts) != facts.REPLICAS:
         raise Unmet(
-            f"{REQUESTS} requests: {spoken(counts)}",
+            f"{sum(counts.values())} requests: {spoken(counts)}",
             expected=f"{facts.REPLICAS} pods take part",
             counts=counts,
         )
-    return Seen(f"{REQUESTS} requests: {spoken(counts)}", counts)
+    return Seen(f"{sum(counts.values())} requests: {spoken(counts)}", counts)
 
 
 @exercise(
@@ -82,7 +85,7 @@ def lose_the_pod(stage: Stage) -> Seen:
         ready_pods(stage.at(API), facts.LABELS, count=facts.REPLICAS)
         wanted = sorted(endpoints(stage.at(API), facts.SERVICE))
         for one in stage.topology.nodes:
-            row = ipvs_row(on(stage, one), at_node(one))
+            row = kernel_row(on(stage, one), at_node(one))
             live = sorted(backend.address for backend in row.live)
             if live != wanted or old in live:
                 raise Unmet(f"{one.name} has {', '.join(live) or 'no backend'}")
@@ -93,7 +96,7 @@ def lose_the_pod(stage: Stage) -> Seen:
     stage.change("delete", "pod", pod, "--wait=false")
 
     def moved() -> Seen:
-        live = [one.address for one in ipvs_row(on(stage, node), address).live]
+        live = [one.address for one in kernel_row(on(stage, node), address).live]
         if old in live:
             raise Unmet(f"{node.name} still has {old}")
         answered(stage.at(HOST), address, times=2)

@@ -6,6 +6,8 @@ from typing import Final
 
 TITLE: Final = "Session affinity: one client, one pod, for a time"
 NAMESPACE: Final = "default"
+# Why no class can share it on one cluster.
+NOT_SHARED: Final = "its node port is the same for all namespaces, and its checks name it"
 
 DEPLOYMENT: Final = "sticky"
 LABELS: Final = {"run": "sticky"}

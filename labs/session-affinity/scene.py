@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from l4lab.checks import API, CannotMeasure, Look, Unmet, Vantage, Where
-from l4lab.checks.ipvs import Connection, parse_connections
+from l4lab.checks import API, Look, Unmet, Vantage, Where, kernel
+from l4lab.checks.ipvs import Connection
 from l4lab.checks.network import Answer, worst
 from l4lab.checks.path import to_service
 from l4lab.checks.service import Pod, cluster_address, ready_pods
@@ -45,12 +45,9 @@ def connections(look: Look, virtual: str) -> list[Connection]:
     """What this node's kernel holds for ``virtual`` (``IP:port``), read afresh.
 
     Raises:
-        CannotMeasure: ipvsadm failed.
+        CannotMeasure: It cannot be read.
     """
-    result = look.run(["ipvsadm", "-Lnc"])
-    if not result.succeeded:
-        raise CannotMeasure(f"ipvsadm failed on {look.vantage}: {result.last_line}")
-    return [entry for entry in parse_connections(result.stdout) if entry.virtual == virtual]
+    return [entry for entry in kernel.connections(look) if entry.virtual == virtual]
 
 
 def remembered(found: list[Connection], client: str) -> Connection | None:

@@ -102,6 +102,7 @@ def pod_address_nowhere_else(look: Look) -> Seen:
     expect=f"the address on {facts.DUMMY} of this node and on nothing else",
     anchor="cluster-address",
     vantage=NODES,
+    mode="ipvs",
 )
 def cluster_address_on_nodes(look: Look) -> Seen:
     """Find the interfaces that carry the address, and the route to it."""
@@ -149,6 +150,7 @@ def cluster_address_not_in_pods(look: Look) -> Seen:
     verb=eventually(within=8, hold=ONCE),
     traffic=Traffic.SOME,
     path=WAY,
+    mode="ipvs",
 )
 def ping_proves_nothing(look: Look) -> Seen:
     """Count what this node's kernel says while it is pinged, then ask two ports."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from l4lab.checks import API, Fault, Look, Seen, Stage, Unmet, Vantage, Where, exercise
-from l4lab.checks.service import ipvs_row, ready_pods
+from l4lab.checks.service import kernel_row, ready_pods
 
 from . import facts
 from .scene import joined, ping_argv, ping_outcome, service_at
@@ -18,7 +18,7 @@ def _scaled(stage: Stage, count: int) -> Seen:
     ready_pods(stage.at(API), facts.LABELS, count=count)
     address = f"{service_at(stage)}:{facts.PORT}"
     for node in _nodes(stage):
-        live = ipvs_row(node, address).live
+        live = kernel_row(node, address).live
         if len(live) != count:
             raise Unmet(f"{node.vantage.name}: {joined(one.address for one in live)}")
     return Seen(f"{count} backends on every node")

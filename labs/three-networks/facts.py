@@ -6,6 +6,8 @@ from typing import Final
 
 TITLE: Final = "Three networks: addresses of nodes, of pods, and of Services"
 NAMESPACE: Final = "default"
+# Whether a class can have it on one cluster, each student in a namespace.
+SHARED: Final = True
 
 DEPLOYMENT: Final = "three-networks"
 LABELS: Final = {"run": "three-networks"}

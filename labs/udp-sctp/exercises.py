@@ -15,7 +15,7 @@ from l4lab.checks import (
     exercise,
 )
 from l4lab.checks.echo import Reply
-from l4lab.checks.service import ipvs_row, pods, ready_pods
+from l4lab.checks.service import kernel_row, pods, ready_pods
 
 from . import facts
 from .scene import Asked, ask, at, unused_ports
@@ -78,6 +78,7 @@ def backend_gone(stage: Stage) -> Seen:
     "internalTrafficPolicy Local avoids the case.",
     expect="with policy Cluster: an answer from a pod asked directly, TIMEOUT through the Service",
     anchor="sctp",
+    mode="ipvs",
 )
 def sctp_across(stage: Stage) -> Seen:
     """Give a node without pods the backends of the others, and ask them in both ways."""
@@ -86,7 +87,7 @@ def sctp_across(stage: Stage) -> Seen:
     service = at(stage, facts.SCTP)
 
     def backends_are(count: int) -> Seen:
-        live = ipvs_row(far, service, protocol="SCTP").live
+        live = kernel_row(far, service, protocol="SCTP").live
         if len(live) != count:
             raise Unmet(f"{len(live)} backends on {far.vantage.name}")
         return Seen(f"{count} backends")

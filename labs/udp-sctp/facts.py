@@ -6,6 +6,8 @@ from typing import Final
 
 TITLE: Final = "UDP and SCTP: a Service without connections, and one with more than TCP's"
 NAMESPACE: Final = "default"
+# Why no class can share it on one cluster.
+NOT_SHARED: Final = "its network policy adds to a class's own, which lets all of a namespace in"
 
 DEPLOYMENT: Final = "echo-udp-sctp"
 LABELS: Final = {"run": "echo-udp-sctp"}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from l4lab.checks import NODES, ONCE, Look, Seen, Traffic, Unmet, check, eventually
-from l4lab.checks.service import ipvs_row, same_backends, stats
+from l4lab.checks import NODES, ONCE, Look, Seen, Traffic, Unmet, check, eventually, kernel
+from l4lab.checks.service import kernel_row, same_backends, stats
 
 from . import facts
 from .scene import Asked, ask, at, backends, table, unused_ports
@@ -28,14 +28,14 @@ def rows(look: Look) -> Seen:
     wanted = {facts.MIXED: everywhere, facts.SCTP: here, facts.NOBODY: []}
     for service, ports in facts.SERVICE_PORTS.items():
         address = at(look, service)
-        found = {protocol for protocol, virtual in look.ipvs() if virtual == address}
+        found = {protocol for protocol, virtual in kernel.rows(look) if virtual == address}
         for protocol in ports.values():
-            row = ipvs_row(look, address, protocol=protocol)
+            row = kernel_row(look, address, protocol=protocol)
             same_backends(
                 f"the row {protocol} {address}",
                 [one.address for one in row.live],
                 wanted[service],
-                then=f"./l4lab ssh {look.vantage.name} ipvsadm -Ln",
+                then=kernel.see(look),
             )
         if extra := found - set(ports.values()):
             raise Unmet(f"{service} has a row {', '.join(sorted(extra))} {address} as well")
@@ -51,6 +51,7 @@ def rows(look: Look) -> Seen:
     vantage=NODES,
     verb=eventually(within=8, hold=ONCE),
     traffic=Traffic.COUNTED,
+    mode="ipvs",
 )
 def own_counters(look: Look) -> Seen:
     """Send from fresh ports and read both rows."""
@@ -91,6 +92,7 @@ def own_counters(look: Look) -> Seen:
     vantage=NODES,
     verb=eventually(hold=ONCE),
     traffic=Traffic.SOME,
+    mode="ipvs",
 )
 def udp_entry(look: Look) -> Seen:
     """Send one datagram and find its entry."""

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from l4lab.checks import API, CannotMeasure, Look, Vantage, Where, ipvs
+from l4lab.checks import API, CannotMeasure, Look, Vantage, Where, ipvs, kernel
 from l4lab.checks.echo import SECONDS, Reply, at_once_argv, echo_argv, read_at_once
 from l4lab.checks.service import Pod, cluster_address, ready_pods
 
@@ -62,17 +62,14 @@ def ask(look: Look, requests: Mapping[str, Asked]) -> dict[str, Reply]:
 
 
 def table(look: Look, protocol: str, address: str) -> dict[int, ipvs.Connection]:
-    """The node's IPVS connections to ``address``, by the client's port.
+    """The node's connections to ``address``, by the client's port.
 
     Raises:
-        CannotMeasure: ipvsadm failed.
+        CannotMeasure: They cannot be read.
     """
-    result = look.run(["ipvsadm", "-Lnc"])
-    if not result.succeeded:
-        raise CannotMeasure(f"ipvsadm failed on {look.vantage}: {result.last_line}")
     return {
         int(entry.source.rpartition(":")[2]): entry
-        for entry in ipvs.parse_connections(result.stdout)
+        for entry in kernel.connections(look)
         if (entry.protocol, entry.virtual) == (protocol, address)
     }
 

@@ -25,6 +25,7 @@ def check(
     verb: Verb | None = None,
     traffic: Traffic = Traffic.NONE,
     path: Sequence[Hop] = (),
+    mode: str | None = None,
 ) -> Callable[[Function], Check]:
     """Make a check of a function.
 
@@ -38,6 +39,8 @@ def check(
         verb: When it must be true; by default soon, and then steadily.
         traffic: What it sends through the Service.
         path: The hops to walk when it fails, in the order a request takes them.
+        mode: kube-proxy's mode in which it holds (``ipvs``, ``nftables``); in others it is left
+            out. Without it, it holds in all.
     """
 
     def make(function: Function) -> Check:
@@ -52,13 +55,21 @@ def check(
             traffic=traffic,
             path=tuple(path),
             function=function,
+            mode=mode,
         )
 
     return make
 
 
 def exercise(
-    *, id: str, title: str, why: str, expect: str, anchor: str, budget: float = 60
+    *,
+    id: str,
+    title: str,
+    why: str,
+    expect: str,
+    anchor: str,
+    budget: float = 60,
+    mode: str | None = None,
 ) -> Callable[[Change], Exercise]:
     """Make an exercise of a function; the words mean what they mean for a check.
 
@@ -69,6 +80,7 @@ def exercise(
         expect: What the change must bring about.
         anchor: The heading of the lab's guide that explains it.
         budget: Seconds for each wait inside it, on a machine of normal speed.
+        mode: kube-proxy's mode in which it holds; in others it is left out.
     """
 
     def make(function: Change) -> Exercise:
@@ -80,6 +92,7 @@ def exercise(
             anchor=anchor,
             budget=budget,
             function=function,
+            mode=mode,
         )
 
     return make

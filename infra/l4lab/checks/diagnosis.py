@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from l4lab.checks.model import API, CannotMeasure, CheckResult, Vantage, Where
 from l4lab.checks.reach import Reach
@@ -21,6 +22,7 @@ from l4lab.state import write_private
 from l4lab.topology import Topology
 
 _MAX_CHARACTERS = 200_000
+_MAX_TRACE_CHARACTERS = 5_000_000
 _KEPT_BUNDLES = 5
 
 _CLUSTER = {
@@ -78,12 +80,29 @@ def redacted(text: str) -> str:
 
 
 def trace_lines(results: Sequence[CheckResult]) -> str:
-    """The raw trace of every check: one JSON object a command."""
-    return "".join(
-        json.dumps({"check": result.id, **asdict(seen)}, ensure_ascii=False) + "\n"
-        for result in results
-        for seen in result.trace
-    )
+    """The raw trace of every check without secrets: one JSON object a command.
+
+    Where it outgrows its bound, the last object says how many commands are left out.
+    """
+    lines: list[str] = []
+    room = _MAX_TRACE_CHARACTERS
+    seen = [(result.id, observation) for result in results for observation in result.trace]
+    for place, (name, one) in enumerate(seen):
+        # Struck out before it becomes JSON: quotes are among what a secret is known by.
+        fields = {key: _struck_out(value) for key, value in asdict(one).items()}
+        line = json.dumps({"check": name, **fields}, ensure_ascii=False) + "\n"
+        room -= len(line)
+        if room < 0:
+            lines.append(json.dumps({"left_out": len(seen) - place}) + "\n")
+            break
+        lines.append(line)
+    return "".join(lines)
+
+
+def _struck_out(value: Any) -> Any:  # noqa: ANN401 (whatever an observation holds)
+    if isinstance(value, str):
+        return redacted(value)
+    return [_struck_out(word) for word in value] if isinstance(value, tuple) else value
 
 
 def gather(
@@ -122,7 +141,7 @@ def gather(
         for name, job in jobs.items():
             write_private(folder / name, redacted(job.result()))
     write_private(folder / "failures.txt", "\n\n".join(explain(result) for result in red) + "\n")
-    write_private(folder / "trace.jsonl", redacted(trace_lines(red)))
+    write_private(folder / "trace.jsonl", trace_lines(red))
     commands = dict.fromkeys(seen.command for result in red for seen in result.trace)
     write_private(folder / "replay.sh", redacted("\n".join(["#!/bin/sh", "set -x", *commands, ""])))
     _forget_old(logs, lab)

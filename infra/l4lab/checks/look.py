@@ -11,12 +11,13 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from l4lab.checks import ipvs, network
+from l4lab.checks import network
 from l4lab.checks.admission import Admission, read_admission
 from l4lab.checks.model import (
     API,
     CannotMeasure,
     Hopeless,
+    NotHere,
     Observation,
     Seen,
     State,
@@ -27,6 +28,7 @@ from l4lab.checks.model import (
 from l4lab.checks.reach import Reach, SharedReads
 from l4lab.checks.verbs import ONCE, Clock, Eventually, judge
 from l4lab.command import Result
+from l4lab.place import OWN_NAMESPACE
 from l4lab.topology import Topology
 
 Json = dict[str, Any]
@@ -75,6 +77,7 @@ class Look:
         lab: str,
         clock: Clock,
         factor: float = 1.0,
+        mode: str = "ipvs",
         trace: list[Observation] | None = None,
     ) -> None:
         self._reach = reach
@@ -85,6 +88,7 @@ class Look:
         self.namespace = namespace
         self.lab = lab
         self.factor = factor
+        self.mode = mode  # kube-proxy's
         self.trace: list[Observation] = [] if trace is None else trace
 
     def at(self, vantage: Vantage) -> Look:
@@ -98,6 +102,7 @@ class Look:
             lab=self.lab,
             clock=self._clock,
             factor=self.factor,
+            mode=self.mode,
             trace=self.trace,
         )
 
@@ -214,10 +219,6 @@ class Look:
             raise CannotMeasure(f"curl did not run {self._here}: {result.last_line}")
         return answers
 
-    def ipvs(self) -> dict[tuple[str, str], ipvs.Service]:
-        """The IPVS table of this node."""
-        return ipvs.parse_table(self.read(["ipvsadm", "-Ln"]).stdout)
-
     def pause(self, seconds: float) -> None:
         """Wait a moment between two looks of one sample."""
         self._clock.sleep(seconds)
@@ -303,6 +304,7 @@ class Stage(Look):
             CannotMeasure: The API server did not take it.
         """
         result = self.at(API).run(["kubectl", *words, "-n", self.namespace])
+        self._shared.forget()
         if not result.succeeded:
             raise CannotMeasure(f"kubectl {words[0]} failed: {result.last_line}", final=True)
         return result
@@ -321,7 +323,9 @@ class Stage(Look):
             self.change("delete", kind, name, "--ignore-not-found")
 
         self.undo(f"no {kind} {name}", gone)
-        return self._submit(manifest)
+        verdict = self._submit(manifest)
+        self._shared.forget()
+        return verdict
 
     def change_machine(
         self, vantage: Vantage, argv: Sequence[str], *, back: Sequence[str]
@@ -330,10 +334,14 @@ class Stage(Look):
 
         Raises:
             CannotMeasure: The machine cannot be reached, or the command failed.
+            NotHere: The lab is in a namespace of a class, which shares the machines.
         """
+        if self.namespace != OWN_NAMESPACE:
+            raise NotHere("it changes a machine, and a class shares the machines")
 
         def carried_out(words: Sequence[str]) -> Result:
             result = self.at(vantage).run(words, timeout=60)
+            self._shared.forget()
             if not result.succeeded:
                 said = f"{words[0]} failed on {vantage}: {result.last_line}"
                 raise CannotMeasure(said, final=True)

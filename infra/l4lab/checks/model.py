@@ -167,6 +167,8 @@ class Check:
     traffic: Traffic
     path: tuple[Hop, ...]
     function: Function
+    mode: str | None = None
+    """kube-proxy's mode in which it holds; None for all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +183,8 @@ class Exercise:
     budget: float
     """Seconds for each wait inside it, on a machine of normal speed."""
     function: Change
+    mode: str | None = None
+    """kube-proxy's mode in which it holds; None for all."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from ipaddress import IPv4Address
 
+from l4lab.checks.kernel import ASK_MODE, title
 from l4lab.checks.look import Look
 from l4lab.checks.model import API, Hop
 from l4lab.checks.network import worst
 from l4lab.checks.service import (
     cluster_address,
     endpoints,
-    ipvs_row,
+    kernel_row,
     node_of,
     ready_pods,
     same_backends,
@@ -45,7 +46,7 @@ def to_service(
         node = node_of(look)
         if node is None:
             return None
-        result = look.at(node).run(["curl", "-sS", "-m", "3", "http://127.0.0.1:10249/proxyMode"])
+        result = look.at(node).run(ASK_MODE)
         return None if result.succeeded else f"does not answer on {node}: {result.last_line}"
 
     def kernel_has_it(look: Look) -> str | None:
@@ -53,9 +54,9 @@ def to_service(
         if node is None:
             return None
         api, there = look.at(API), look.at(node)
-        row = ipvs_row(there, f"{cluster_address(api, service)}:{port}")
+        row = kernel_row(there, f"{cluster_address(api, service)}:{port}")
         same_backends(
-            "the IPVS row",
+            f"the {title(there)} row",
             [backend.address for backend in row.live],
             endpoints(api, service),
         )
@@ -94,7 +95,7 @@ def to_service(
             then="./l4lab kubectl get pods -n kube-system -l k8s-app=kube-proxy -o wide",
         ),
         Hop(
-            name="IPVS",
+            name="the kernel",
             probe=kernel_has_it,
             causes=(
                 "the Service has another port or protocol than the lab's",

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import paramiko
 
+from l4lab.checks.listing import Listing
 from l4lab.checks.model import CannotMeasure, Vantage, Where
 from l4lab.command import CommandError, Result, run
 from l4lab.errors import UsageError
@@ -51,6 +52,7 @@ class LiveReach:
     def __init__(self, access: Access, *, namespace: str) -> None:
         self._access = access
         self._namespace = namespace
+        self._listing = Listing(access.paths.kubeconfig)
         self._machines = {
             machine.name: _Ssh(machine, access) for machine in access.topology.machines
         }
@@ -66,6 +68,7 @@ class LiveReach:
     ) -> None:
         for machine in self._machines.values():
             machine.close()
+        self._listing.close()
 
     def run(
         self, vantage: Vantage, argv: Sequence[str], *, timeout: float, stdin: str | None = None
@@ -87,6 +90,8 @@ class LiveReach:
             return self._machines[vantage.name].run(argv, timeout=timeout, stdin=stdin)
         words = list(argv)
         if vantage.where is Where.API:
+            if listed := self._listing.run(argv, timeout=timeout):
+                return listed
             words = [*self._kubectl(), *words[1:]]
         elif vantage.where is Where.POD:
             into = ["exec", *(["-i"] if stdin is not None else []), "-n", self._namespace]
@@ -119,6 +124,7 @@ class _Ssh:
     def __init__(self, machine: Machine, access: Access) -> None:
         self._machine = machine
         self._folder = access.paths.ssh
+        self._config = access.paths.ssh_config
         self._client: paramiko.SSHClient | None = None
         self._opening = threading.Lock()
         self._sessions = threading.BoundedSemaphore(_SESSIONS)
@@ -126,10 +132,11 @@ class _Ssh:
     def run(self, argv: Sequence[str], *, timeout: float, stdin: str | None = None) -> Result:
         with self._sessions:
             started = time.monotonic()
+            words = [*([] if self._machine.user == "root" else ["sudo", "-n", "--"]), *argv]
             try:
                 channel = self._transport().open_session(timeout=_CONNECT_SECONDS)
                 with channel:
-                    channel.exec_command(shlex.join(argv))
+                    channel.exec_command(shlex.join(words))
                     if stdin is not None:
                         channel.sendall(stdin.encode())
                         channel.shutdown_write()
@@ -173,13 +180,19 @@ class _Ssh:
         for name in (asked, address, machine.name):
             for kind, key in (pinned.lookup(name) or {}).items():
                 client.get_host_keys().add(asked, kind, key)
+        # The configuration names the key and the host to go through, where there is one. Its proxy
+        # into a lab network is not for us: this process is in there.
+        configured = paramiko.SSHConfig.from_path(str(self._config)).lookup(machine.name)
+        keys, jump = configured.get("identityfile"), configured.get("proxyjump")
+        through = ["ssh", "-F", str(self._config), "-W", f"{address}:{machine.port}", str(jump)]
         client.connect(
             address,
             port=machine.port,
             username=machine.user,
-            key_filename=str(self._folder / "id_ed25519"),
-            allow_agent=False,
-            look_for_keys=False,
+            key_filename=keys,
+            allow_agent=not keys,
+            look_for_keys=not keys,
+            sock=paramiko.ProxyCommand(shlex.join(through)) if jump else None,
             timeout=_CONNECT_SECONDS,
             banner_timeout=_CONNECT_SECONDS,
             auth_timeout=_CONNECT_SECONDS,
@@ -214,21 +227,26 @@ class SharedReads:
         self._guard = threading.Lock()
         self._locks: dict[tuple[Vantage, tuple[str, ...]], threading.Lock] = {}
         self._last: dict[tuple[Vantage, tuple[str, ...]], tuple[float, Result]] = {}
+        self._changed = 0.0
 
     def run(self, vantage: Vantage, argv: Sequence[str], *, timeout: float) -> Result:
         """As ``Reach.run``, or the result of the same command begun a moment ago."""
-        asked = time.monotonic()
+        oldest = time.monotonic() - self._max_age
         key = (vantage, tuple(argv))
         with self._guard:
             lock = self._locks.setdefault(key, threading.Lock())
         with lock:
             began, result = self._last.get(key, (None, None))
-            if result is not None and began is not None and began >= asked - self._max_age:
+            if result is not None and began is not None and began >= max(oldest, self._changed):
                 return result
             began = time.monotonic()
             result = self._reach.run(vantage, argv, timeout=timeout)
             self._last[key] = (began, result)
             return result
+
+    def forget(self) -> None:
+        """Something was changed: share nothing that was read before now."""
+        self._changed = time.monotonic()
 
 
 _NORMAL_SECONDS = 0.05

@@ -166,10 +166,13 @@ def to_junit(reports: Sequence[LabReport]) -> str:
     root = ET.Element("testsuites")
     root.extend(_suite(report) for report in reports)
     ET.indent(root)
-    text = ET.tostring(root, encoding="unicode")
-    # What commands print may hold bytes that XML has no way to write.
-    text = re.sub(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "?", text)
+    text = printable(ET.tostring(root, encoding="unicode"))
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
+
+
+def printable(text: str) -> str:
+    """``text`` without what commands may print and XML has no way to write."""
+    return re.sub(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "?", text)
 
 
 def render_line(result: CheckResult, *, width: int = 0, color: bool = False) -> str:

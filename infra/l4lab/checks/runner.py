@@ -10,7 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 
 from l4lab.checks import diagnosis
-from l4lab.checks.declare import declared
+from l4lab.checks.choice import choose
+from l4lab.checks.kernel import IPVS, live_mode
 from l4lab.checks.look import Look, Stage
 from l4lab.checks.model import (
     API,
@@ -29,7 +30,6 @@ from l4lab.checks.model import (
 from l4lab.checks.reach import LiveReach, Reach, SharedReads, slowness
 from l4lab.checks.report import LabReport, sort_results
 from l4lab.checks.verbs import ONCE, Clock, Eventually, Never, Verdict, judge
-from l4lab.errors import UsageError
 from l4lab.lab import Lab
 from l4lab.state import Access, write_private
 from l4lab.topology import Role, Topology
@@ -84,9 +84,9 @@ def run_lab(
         on_result: Called with each result as it comes, from any thread, one at a time.
 
     Raises:
-        UsageError: ``only`` names a check that does not exist.
+        UsageError: ``only`` names a check that there is not, or not in kube-proxy's mode.
     """
-    with LiveReach(access, namespace=lab.facts.NAMESPACE) as reach:
+    with LiveReach(access, namespace=lab.namespace) as reach:
         clock = _StoppableClock()
         runner = Runner(
             lab=lab,
@@ -100,19 +100,26 @@ def run_lab(
             report = runner.run(only=only, exercises=exercises)
         finally:
             clock.stop()
-        traces = diagnosis.redacted(diagnosis.trace_lines(report.results))
-        write_private(access.paths.logs / f"checks-{lab.name}.jsonl", traces)
+        traces = diagnosis.trace_lines(report.results)
+        write_private(access.paths.logs / f"checks-{lab.stack}.jsonl", traces)
         if report.red and evidence:
             folder = diagnosis.gather(
                 reach,
                 topology=access.topology,
-                namespace=lab.facts.NAMESPACE,
-                lab=lab.name,
+                namespace=lab.namespace,
+                lab=lab.stack,
                 results=report.results,
                 logs=access.paths.logs,
             )
             report = replace(report, diagnosis=folder)
         return report
+
+
+def fitting_checks(lab: Lab, access: Access) -> list[Check]:
+    """The checks of a lab that hold in the mode kube-proxy runs in, in their order."""
+    with LiveReach(access, namespace=lab.namespace) as reach:
+        mode = live_mode(reach, access.topology)
+    return choose(lab.checks, lab.name, only=None, mode=mode)[0]
 
 
 @dataclass(frozen=True)
@@ -145,29 +152,21 @@ class Runner:
         self._shared = SharedReads(reach, max_age=shared_seconds)
         self._started = clock.now()
         self._factor = 1.0
+        self._mode = IPVS
 
     def run(self, *, only: Sequence[str] | None = None, exercises: bool = True) -> LabReport:
         """Run the checks and then the exercises.
 
         Raises:
-            UsageError: ``only`` names a check that does not exist.
+            UsageError: ``only`` names a check that there is not, or not in kube-proxy's mode.
         """
-        checks = declared(self._lab.checks, Check)
-        steps = declared(self._lab.checks, Exercise)
+        self._mode = live_mode(self._reach, self._topology)
+        checks, steps = choose(self._lab.checks, self._lab.name, only=only, mode=self._mode)
         order = [check.id for check in checks] + [step.id for step in steps]
-        if unknown := sorted(set(only or ()) - set(order)):
-            raise UsageError(
-                f"lab {self._lab.name} has no check {unknown[0]!r}",
-                f"its checks are: {', '.join(order)}",
-                f"./l4lab check {self._lab.name}",
-            )
-        chosen = [check for check in checks if only is None or check.id in only]
-        jobs = [_Job(check, place) for check in chosen for place in self._spread(check)]
+        jobs = [_Job(check, place) for check in checks for place in self._spread(check)]
         self._factor = self._calibrated()
         results = self._run_checks(jobs)
         for step in steps if exercises else ():
-            if only is not None and step.id not in only:
-                continue
             red = [result.id for result in results if not result.green]
             if red and only is None:
                 result = self._skipped(step, f"not tried while {red[0]} is red")
@@ -252,10 +251,11 @@ class Runner:
             shared=self._shared,
             vantage=API,
             topology=self._topology,
-            namespace=self._lab.facts.NAMESPACE,
+            namespace=self._lab.namespace,
             lab=self._lab.name,
             clock=self._clock,
             factor=self._factor,
+            mode=self._mode,
         )
         started = self._clock.now()
         try:
@@ -285,10 +285,11 @@ class Runner:
             shared=self._shared,
             vantage=vantage,
             topology=self._topology,
-            namespace=self._lab.facts.NAMESPACE,
+            namespace=self._lab.namespace,
             lab=self._lab.name,
             clock=self._clock,
             factor=self._factor,
+            mode=self._mode,
         )
 
     def _broken(self, bug: Exception, look: Look) -> Verdict:
@@ -352,7 +353,13 @@ class Runner:
                 causes=causes,
                 then=then,
             )
-        return replace(result, trace=tuple(look.trace))
+        place = self._lab.place
+        return replace(
+            result,
+            command=place.as_typed(result.command),
+            then=place.as_typed(result.then) if result.then else None,
+            trace=tuple(replace(seen, command=place.as_typed(seen.command)) for seen in look.trace),
+        )
 
     def _skipped(self, item: Check | Exercise, why: str) -> CheckResult:
         verdict = Verdict(state=State.SKIP, attempts=0, seconds=0.0, skipped=why)

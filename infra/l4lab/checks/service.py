@@ -1,4 +1,4 @@
-"""What checks of every Service lab ask: its address, its pods, its endpoints, its IPVS rows.
+"""What checks of every Service lab ask: its address, its pods, its endpoints, its rows in kernels.
 
 Each function reads one stage of the way a request takes, so that checks can hold the stages
 against each other: API, EndpointSlice, kernel, answer.
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from l4lab.checks import ipvs
+from l4lab.checks import ipvs, kernel
 from l4lab.checks.look import Json, Look, raise_if_stuck
 from l4lab.checks.model import CannotMeasure, Unmet, Vantage, Where
 
@@ -128,16 +128,16 @@ def same_backends(
     )
 
 
-def ipvs_row(look: Look, address: str, *, protocol: str = "TCP") -> ipvs.Service:
-    """The virtual server for ``address`` (``IP:port``) on this node.
+def kernel_row(look: Look, address: str, *, protocol: str = "TCP") -> ipvs.Service:
+    """What this node's kernel holds for ``address`` (``IP:port``), in whichever mode.
 
     Raises:
-        Unmet: The kernel of this node has none.
+        Unmet: The kernel of this node has nothing.
     """
-    row = look.ipvs().get((protocol, address))
+    row = kernel.rows(look).get((protocol, address))
     if row is None:
         raise Unmet(
-            f"IPVS has no row {protocol} {address}",
+            f"{kernel.title(look)} has no row {protocol} {address}",
             causes=(
                 f"kube-proxy does not run on {look.vantage.name}, or has not caught up",
                 "the Service has another port or protocol",
@@ -148,7 +148,7 @@ def ipvs_row(look: Look, address: str, *, protocol: str = "TCP") -> ipvs.Service
 
 
 def stats(look: Look, address: str, *, protocol: str = "TCP") -> ipvs.Counters:
-    """Connections the virtual server ``address`` has taken on this node, read afresh.
+    """Connections the virtual server ``address`` of IPVS has taken on this node, read afresh.
 
     Raises:
         CannotMeasure: ipvsadm failed.
@@ -166,19 +166,16 @@ def stats(look: Look, address: str, *, protocol: str = "TCP") -> ipvs.Counters:
 def chosen_backends(look: Look, address: str, sources: Iterable[str]) -> dict[str, str]:
     """Which backend the kernel chose for connections to ``address``, by their source.
 
-    Taken from the kernel's connection table, which is up to date at once (the counters follow
-    only every two seconds) and tells our connections from everybody else's.
+    Taken from the kernel's connection table, which is up to date at once (the counters of IPVS
+    follow only every two seconds) and tells our connections from everybody else's.
 
     Raises:
-        CannotMeasure: ipvsadm failed.
+        CannotMeasure: The table cannot be read.
     """
-    result = look.run(["ipvsadm", "-Lnc"])
-    if not result.succeeded:
-        raise CannotMeasure(f"ipvsadm failed on {look.vantage}: {result.last_line}")
     wanted = set(sources)
     return {
         entry.source: entry.destination
-        for entry in ipvs.parse_connections(result.stdout)
+        for entry in kernel.connections(look)
         if entry.virtual == address and entry.source in wanted
     }
 

@@ -16,6 +16,10 @@ SETTLE = 30.0
 """Seconds a cluster may need after a change (kube-proxy was seen to need them on a busy machine);
 a failure later than that makes a pass flaky."""
 
+_FIRST_LOOK = 15.0
+"""Seconds to wait for a first look that can measure, where a verb wants no settling: cluster DNS
+learns of a new Service a moment after everybody else."""
+
 
 class Clock(Protocol):
     """Where time comes from."""
@@ -131,9 +135,11 @@ def judge(
             within = verb.within * factor * patience
             return _eventually(verb, sample, clock=clock, within=within, settle=SETTLE * factor)
         case Consistently():
-            return _throughout(verb, sample, clock=clock)
+            ready = _FIRST_LOOK * factor * patience
+            return _throughout(verb, sample, clock=clock, ready=ready)
         case Never():
-            return _throughout(verb, _inverted(sample), clock=clock)
+            ready = _FIRST_LOOK * factor * patience
+            return _throughout(verb, _inverted(sample), clock=clock, ready=ready)
 
 
 def _eventually(
@@ -170,15 +176,26 @@ def _eventually(
         clock.sleep(verb.every)
 
 
-def _throughout(verb: Consistently | Never, sample: Sample, *, clock: Clock) -> Verdict:
-    started = clock.now()
+def _throughout(
+    verb: Consistently | Never, sample: Sample, *, clock: Clock, ready: float
+) -> Verdict:
+    asked = clock.now()
+    started: float | None = None
     attempts = 0
     while True:
         attempts += 1
+        begun = clock.now()
         outcome = _look(sample)
-        passed = clock.now() - started
+        now = clock.now()
+        blind = isinstance(outcome, CannotMeasure) and not outcome.final
+        if started is None and blind and now - asked < ready:
+            clock.sleep(verb.every)
+            continue
+        started = begun if started is None else started
+        passed = now - started
         if not isinstance(outcome, Seen):
-            return _bad(outcome, attempts, seconds=passed, failing_for=0.0)
+            failing = now - asked if blind and attempts > 1 else 0.0
+            return _bad(outcome, attempts, seconds=now - asked, failing_for=failing)
         if passed >= verb.for_:
             return Verdict(state=State.PASS, attempts=attempts, seconds=passed, seen=outcome)
         clock.sleep(verb.every)

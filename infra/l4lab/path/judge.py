@@ -104,7 +104,7 @@ def _loopback(found: Measured) -> Death | None:
         "proxy",
         fault_of(found),
         f"nothing on {machine} takes {found.destination}",
-        causes=("a nodePort is not served on loopback addresses in mode ipvs",),
+        causes=("a nodePort is not served on loopback addresses in modes ipvs and nftables",),
         then=f"./l4lab path {found.client.text} {own.name}:{found.target.port}",
     )
 

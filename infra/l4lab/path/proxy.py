@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from l4lab.checks import ipvs
+from l4lab.checks import ipvs, kernel, nft
 from l4lab.checks.look import Look
 from l4lab.checks.model import CannotMeasure
 
@@ -118,7 +118,60 @@ class Ipvs:
         return result.stdout
 
 
-_READERS: dict[str, type[Proxy]] = {"ipvs": Ipvs}
+class Nftables:
+    """Mode nftables: maps that lead to chains; what was chosen is in connection tracking."""
+
+    title = "nftables"
+
+    def entry(self, look: Look, protocol: str, address: str) -> Entry | None:
+        """The map's entry, the chain it leads to, and the endpoints that may be drawn there."""
+        table = self._table(look)
+        row = table.rows.get((protocol, address))
+        if row is None:
+            return None
+        chain = table.chains[protocol, address]
+        return Entry(
+            text=f"{protocol} {address} {row.scheduler} {row.flags}".strip()
+            + (f", chain {chain}" if chain else ""),
+            live=tuple(backend.address for backend in row.live),
+        )
+
+    def count(self, look: Look, protocol: str, address: str) -> int | None:
+        """None: kube-proxy's rules of this mode count nothing."""
+        del look, protocol, address  # the contract's; there is nothing to ask for
+        return None
+
+    def taken(self, look: Look, address: str, port: int) -> Taken | None:
+        """The connection's entry in connection tracking, where its destination was rewritten."""
+        result = look.run(["conntrack", "-L"])
+        if not result.succeeded:
+            raise CannotMeasure(f"conntrack failed on {look.vantage}: {result.last_line}")
+        for entry in kernel.translated(result.stdout):
+            if entry.virtual == address and entry.source.rpartition(":")[2] == str(port):
+                return Taken(
+                    backend=entry.destination,
+                    state=entry.state,
+                    refused=entry.state == "CLOSE",
+                )
+        return None
+
+    def see(self, protocol: str, address: str) -> list[str]:
+        """The command that shows the table; an entry alone cannot be asked for."""
+        del protocol, address
+        return ["nft", "list", "table", "ip", "kube-proxy"]
+
+    @staticmethod
+    def _table(look: Look) -> nft.Table:
+        result = look.run(nft.READ)
+        if not result.succeeded:
+            raise CannotMeasure(f"nft failed on {look.vantage}: {result.last_line}")
+        try:
+            return nft.parse(result.stdout)
+        except (ValueError, KeyError, TypeError) as odd:
+            raise CannotMeasure(f"nft's answer on {look.vantage} is odd: {odd!r}") from odd
+
+
+_READERS: dict[str, type[Proxy]] = {"ipvs": Ipvs, "nftables": Nftables}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,4 +206,8 @@ def running(look: Look) -> Running:
     rows = kept.succeeded and ipvs.parse_table(kept.stdout)
     late = result.rc == _CURL_LATE
     problem = "no answer within 2 s" if late else result.last_line or "no answer"
-    return Running(mode="", reader=Ipvs() if rows else None, problem=problem)
+    if rows:
+        return Running(mode="", reader=Ipvs(), problem=problem)
+    tables = look.run(["nft", "list", "tables"])
+    ruled = tables.succeeded and "table ip kube-proxy" in tables.stdout
+    return Running(mode="", reader=Nftables() if ruled else None, problem=problem)

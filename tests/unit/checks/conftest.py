@@ -1,6 +1,7 @@
 import pytest
 
 from l4lab.checks.runner import Runner
+from l4lab.place import Place
 from labs.clusterip import checks as clusterip_checks
 from labs.clusterip import facts
 from tests.unit.checks.world import Clock, World
@@ -13,6 +14,8 @@ class LabStandIn:
         self.name = name
         self.checks = checks
         self.facts = facts
+        self.place = Place()
+        self.namespace = self.place.namespace
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
 """What is kept of a failed run: complete enough, without secrets, bounded."""
 
+import json
 import stat
 
 import pytest
 
-from l4lab.checks import CannotMeasure, diagnosis
+from l4lab.checks import CannotMeasure, CheckResult, State, diagnosis
+from l4lab.checks.model import Observation
 from l4lab.command import Result
 
 
@@ -36,6 +38,45 @@ def test_ordinary_text_stays_as_it_is():
 
 def test_files_are_cut():
     assert len(diagnosis.redacted("x" * 1_000_000)) < 250_000
+
+
+def traced(stdout):
+    seen = Observation(
+        at=0.0,
+        vantage="api",
+        command="kubectl get secret",
+        argv=("kubectl", "get", "secret"),
+        rc=0,
+        stdout=stdout,
+        stderr="",
+        seconds=0.1,
+    )
+    result = CheckResult(
+        id="one",
+        title="",
+        why="",
+        kind="check",
+        vantage="api",
+        state=State.PASS,
+        expected="",
+        seen="",
+        guide="",
+        trace=(seen,) * 400,
+    )
+    return [json.loads(line) for line in diagnosis.trace_lines([result]).splitlines()]
+
+
+def test_a_trace_without_its_secrets_is_still_json():
+    lines = traced('{\n  "password": "geheim",\n  "token": "geheim",\n  "other": 1\n}')
+    assert len(lines) == 400
+    assert lines[0]["argv"] == ["kubectl", "get", "secret"]
+    assert "geheim" not in str(lines)
+    assert '"other": 1' in lines[0]["stdout"]
+
+
+def test_a_long_trace_says_what_it_leaves_out():
+    lines = traced("x" * 16_000)
+    assert 0 < len(lines) - 1 == 400 - lines[-1]["left_out"]
 
 
 class Reach:

@@ -79,6 +79,7 @@ def machine(tmp_path):
         serialization.NoEncryption(),
     )
     (paths.ssh / "id_ed25519").write_bytes(private)
+    paths.ssh_config.write_text(f'Host node\n  IdentityFile "{paths.ssh / "id_ed25519"}"\n')
     yield paths, listener.getsockname()[1], host_key, kept
     stop.set()
     thread.join(timeout=10)
