@@ -25,7 +25,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--every-break",
         action="store_true",
-        help="break the labs in every way there is, not in one for each check that explains",
+        help="break the labs in every way there is, not in a few that stand for the others",
     )
 
 

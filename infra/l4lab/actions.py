@@ -10,23 +10,24 @@ from typing import Any
 from l4lab import bundle, guide, settings, stack
 from l4lab.checks import (
     PATIENCE,
-    Check,
     CheckResult,
     Exercise,
     LabReport,
     declared,
+    fitting_checks,
     render_line,
     run_lab,
 )
 from l4lab.checks import watch as watch_checks
 from l4lab.cluster import Cluster
 from l4lab.command import CommandError, run
-from l4lab.errors import L4labError, UsageError
+from l4lab.errors import L4labError, MachineError, UsageError
 from l4lab.lab import Lab, find_labs, get_lab
 from l4lab.machines.disks import bases
 from l4lab.playbook import PlaybookResult
 from l4lab.progress import Progress
-from l4lab.state import FOLDER, Paths
+from l4lab.proof.kept import remember_before
+from l4lab.state import FOLDER, Access, Paths
 
 
 def deploy(cluster: Cluster, lab: Lab) -> stack.Outcome:
@@ -37,10 +38,24 @@ def deploy(cluster: Cluster, lab: Lab) -> stack.Outcome:
         UsageError: The cluster is not up.
     """
     access = cluster.enter()
+    _remember_before(cluster, access, lab)
     with cluster.progress.step(f"deploy {lab.name}") as step:
         outcome = stack.deploy(lab, access, on_event=lambda text: setattr(step, "doing", text))
         step.note = outcome.summary
     return outcome
+
+
+def _remember_before(cluster: Cluster, access: Access, lab: Lab) -> None:
+    """Take the fingerprint to which ``reset LAB`` comes back; a class has its own for each student.
+
+    The lab itself does not need it: without one, reset says that it could not compare.
+    """
+    if lab.place.student:
+        return
+    try:
+        remember_before(access, lab.stack)
+    except MachineError as failed:
+        cluster.progress.say(f"reset will not be able to compare: {failed.brief}: {failed.reason}")
 
 
 def destroy(cluster: Cluster, lab: Lab) -> stack.Outcome:
@@ -92,7 +107,7 @@ def watch(
     Args:
         cluster: The cluster.
         lab: The lab.
-        only: Ids of the checks to watch; all without it.
+        only: Ids of the checks to watch; all that fit kube-proxy's mode without it.
         within: Seconds after which no further round begins.
 
     Raises:
@@ -100,7 +115,7 @@ def watch(
     """
     access = cluster.enter()
     exercises = {exercise.id for exercise in declared(lab.checks, Exercise)}
-    names = only or [check.id for check in declared(lab.checks, Check)]
+    names = only or [one.id for one in fitting_checks(lab, access)]
     ids = [name for name in names if name not in exercises]
     if not ids:
         raise UsageError("there is nothing to watch", "these are exercises, which change the lab")

@@ -16,7 +16,10 @@ from l4lab import __version__
 COMMANDS = {
     "life": ("demo", "up", "down", "reset", "status"),
     "labs": ("labs", "deploy", "check", "lab", "guides", "destroy", "path", "report"),
+    "proxy": ("proxy",),
+    "classroom": ("class",),
     "ways": ("ssh", "kubectl", "exec"),
+    "smoke": ("smoke",),
     "upkeep": ("bundle", "doctor", "env", "completion", "test"),
 }
 

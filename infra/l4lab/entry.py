@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Sequence
 from typing import NoReturn
@@ -18,11 +19,16 @@ def ssh(cluster: Cluster, name: str, command: Sequence[str]) -> NoReturn:
         UsageError: There is no such machine, or the cluster is not up.
     """
     topology = cluster.settings.topology
-    if not topology.machine(name):
+    machine = topology.machine(name)
+    if not machine:
         known = ", ".join(machine.name for machine in topology.machines)
         raise UsageError(f"there is no machine {name!r}", f"the machines are: {known}")
     cluster.driver.enter()
-    _become(["ssh", "-F", str(cluster.paths.ssh_config), name, *command])
+    words = list(command)
+    if words and machine.user != "root":
+        # ssh gives its words to the user's shell as one line: root's is to read the same line.
+        words = ["sudo", "-n", "sh", "-c", shlex.quote(" ".join(words))]
+    _become(["ssh", "-F", str(cluster.paths.ssh_config), name, *words])
 
 
 def kubectl(cluster: Cluster, words: Sequence[str]) -> NoReturn:

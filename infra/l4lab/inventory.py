@@ -14,11 +14,19 @@ from l4lab.state import Paths, write_private
 from l4lab.topology import Machine, Role
 
 
-def inventory(settings: Settings, paths: Paths, bundle: Bundle) -> dict[str, Any]:
+def inventory(
+    settings: Settings, paths: Paths, bundle: Bundle, *, proxy: str | None = None
+) -> dict[str, Any]:
     """The inventory of a cluster, as Ansible reads it from YAML.
 
     Every machine is in the group of its role; ``nodes`` are the machines that run Kubernetes, and
     ``outside`` has the machine that plays the internet, whatever its role.
+
+    Args:
+        settings: The cluster's settings.
+        paths: Where its files are.
+        bundle: What goes on the machines.
+        proxy: kube-proxy's mode, where a running cluster was given another than the settings'.
     """
     topology = settings.topology
     networks = topology.networks
@@ -41,7 +49,7 @@ def inventory(settings: Settings, paths: Paths, bundle: Bundle) -> dict[str, Any
                 "l4lab_pod_network": str(networks.pods),
                 "l4lab_service_network": str(networks.services),
                 "l4lab_kubernetes_version": version("kubernetes"),
-                "l4lab_proxy_mode": settings.proxy,
+                "l4lab_proxy_mode": proxy or settings.proxy,
                 "l4lab_bundle": str(bundle.folder),
                 "l4lab_secrets": str(paths.root / "secrets"),
                 "l4lab_kubeconfig": str(paths.kubeconfig),
@@ -52,10 +60,10 @@ def inventory(settings: Settings, paths: Paths, bundle: Bundle) -> dict[str, Any
     }
 
 
-def write(settings: Settings, paths: Paths, bundle: Bundle) -> None:
-    """Write the inventory file."""
+def write(settings: Settings, paths: Paths, bundle: Bundle, *, proxy: str | None = None) -> None:
+    """Write the inventory file, with kube-proxy's mode."""
     text = "# Written by l4lab up. Use: ansible-playbook -i THIS_FILE playbooks/site.yml\n"
-    text += yaml.safe_dump(inventory(settings, paths, bundle), sort_keys=False)
+    text += yaml.safe_dump(inventory(settings, paths, bundle, proxy=proxy), sort_keys=False)
     write_private(paths.inventory, text)
 
 

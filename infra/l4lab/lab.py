@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
 from l4lab.errors import UsageError
 from l4lab.guide import Step
+from l4lab.place import COURSE, Place
 from l4lab.topology import Topology
 
 PARTS = (
@@ -25,14 +26,37 @@ PARTS = (
 
 @dataclass(frozen=True)
 class Lab:
-    """One lab: a folder of ``labs/``, which is also the name of its Pulumi stack."""
+    """One lab: a folder of ``labs/``, and the place on the cluster where it is done."""
 
     folder: Path
+    place: Place = COURSE
 
     @property
     def name(self) -> str:
         """The folder's name."""
         return self.folder.name
+
+    @property
+    def stack(self) -> str:
+        """The name of its Pulumi stack: its own, and a student's behind it."""
+        student = self.place.student
+        return f"{self.name}.{student}" if student else self.name
+
+    @property
+    def namespace(self) -> str:
+        """Where its objects are."""
+        return self.place.namespace
+
+    def at(self, place: Place) -> Lab:
+        """The same lab in another place.
+
+        Raises:
+            UsageError: The place is a student's, and a class cannot share the lab.
+        """
+        if place.student and not getattr(self.facts, "SHARED", False):
+            why = getattr(self.facts, "NOT_SHARED", "its facts do not say that it can be shared")
+            raise UsageError(f"lab {self.name} is not for a class on one cluster", why)
+        return replace(self, place=place)
 
     @property
     def facts(self) -> ModuleType:

@@ -11,6 +11,7 @@ from l4lab.checks.declare import declared
 from l4lab.checks.model import Check
 from l4lab.cluster import Cluster
 from l4lab.components.checked import Proof, Tell, declare
+from l4lab.components.surroundings import given, surroundings
 from l4lab.errors import CheckError, UsageError
 from l4lab.lab import Lab, get_lab
 from l4lab.state import Access
@@ -25,10 +26,19 @@ def run(stack: str) -> None:
     """Declare the lab of a stack, ``clusterip`` for ``clusterip`` and for ``clusterip.alice``.
 
     Raises:
-        UsageError: There is no such lab, or the shell's cluster is not up.
+        UsageError: There is no such lab or student, or the shell's cluster is not up.
         SettingsError: The settings file is wrong.
     """
-    lab = get_lab(PROJECT, stack.partition(".")[0])
+    lab_name, _, student = stack.partition(".")
+    lab = get_lab(PROJECT, lab_name)
+    around = surroundings()
+    if student:
+        lab = lab.at(around.paths.place_of(student))
+    with given(around.topology, around.paths, lab.place):
+        _declare(lab)
+
+
+def _declare(lab: Lab) -> None:
     name = os.environ.get(CLUSTER)
     if not name:
         reason = 'this shell knows no cluster of l4lab\'s; eval "$(./l4lab env)" makes it know'
@@ -38,7 +48,7 @@ def run(stack: str) -> None:
     proof = Proof(
         names=tuple(check.id for check in declared(lab.checks, Check)),
         run=lambda tell: _prove(lab, access, tell),
-        owed=access.paths.pulumi / f"{stack}.unproved",
+        owed=access.paths.pulumi / f"{lab.stack}.unproved",
     )
     declare(lab.name, lab.program, proof=proof)
 

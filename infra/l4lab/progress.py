@@ -43,6 +43,11 @@ class Progress:
         self._terminal = self.stream.isatty()
         self._board: list[str] = []
 
+    @property
+    def terminal(self) -> bool:
+        """Whether somebody watches lines being drawn anew."""
+        return self._terminal and not self.quiet
+
     @contextlib.contextmanager
     def step(self, title: str) -> Iterator[Step]:
         """Show ``title`` while the block runs; the block may set ``doing`` and ``note``."""

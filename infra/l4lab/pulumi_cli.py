@@ -21,7 +21,7 @@ from pulumi.automation.errors import create_command_error
 from semver import VersionInfo
 
 from l4lab.errors import LockedError, StackError
-from l4lab.state import Access, Paths
+from l4lab.state import Access, Paths, write_private
 
 PROJECT: Final = "l4lab"
 PROVIDER: Final = Path(__file__).resolve().parents[1] / "provider"
@@ -152,6 +152,13 @@ def environment(access: Access, home: Path) -> dict[str, str]:
         "PATH": os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)]),
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
     }
+
+
+def write_project(work: Path) -> None:
+    """Write what the CLI looks for in its folder, at once and once: others may read it now."""
+    path = work / "Pulumi.yaml"
+    if not path.is_file():
+        write_private(path, f"name: {PROJECT}\nruntime: python\nmain: .\n")
 
 
 def user_environment(access: Access) -> dict[str, str]:

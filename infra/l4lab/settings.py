@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from l4lab.errors import SettingsError
-from l4lab.topology import Machine, Networks, Role, Topology
+from l4lab.topology import Given, Machine, Networks, Role, Topology
 
 FILE = "l4lab.toml"
-DRIVERS = ("local",)
-PROXY_MODES = ("ipvs",)
+DRIVERS = ("local", "ssh")
+PROXY_MODES = ("ipvs", "nftables")
+_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+_JUMP = re.compile(r"([a-z_][a-z0-9_-]*@)?[A-Za-z0-9.-]+(:[0-9]{1,5})?")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 # A machine with less does not come up: measured with what each role runs.
 _LEAST_MEMORY_MIB = {
@@ -37,6 +39,7 @@ _DEFAULTS: dict[str, Any] = {
         "pods": "10.244.0.0/16",
         "services": "10.10.0.0/16",
     },
+    "ssh": {"identity": "", "jump": "", "host_keys": ""},
     "machines": {
         "k8s-master01": {"role": "control_plane", "address": "192.168.128.11", "memory": 2560},
         "k8s-node01": {"role": "worker", "address": "192.168.128.21", "memory": 2048},
@@ -45,6 +48,7 @@ _DEFAULTS: dict[str, Any] = {
     },
 }
 _MACHINE_KEYS = {"role": str, "address": str, "memory": int}
+_GIVEN_KEYS = {**_MACHINE_KEYS, "user": str, "port": int}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +56,8 @@ class Settings:
     """Everything a person can set.
 
     Attributes:
-        driver: What makes the machines: ``local``.
-        proxy: kube-proxy's mode: ``ipvs``.
+        driver: What makes the machines: ``local``, or ``ssh`` for hosts that are there already.
+        proxy: kube-proxy's mode a cluster is made with: ``ipvs`` or ``nftables``.
         topology: The cluster's name, machines and networks.
     """
 
@@ -101,11 +105,12 @@ def parse(raw: dict[str, Any], file: str) -> Settings:
     reader.one_of("cluster.driver", cluster["driver"], DRIVERS)
     reader.one_of("cluster.proxy", cluster["proxy"], PROXY_MODES)
     networks = _networks(reader, raw)
-    machines = _machines(reader, raw, networks)
+    given = _given(reader, raw, cluster["driver"])
+    machines = _machines(reader, raw, networks, given=given is not None)
     return Settings(
         driver=cluster["driver"],
         proxy=cluster["proxy"],
-        topology=Topology(name=name, machines=machines, networks=networks),
+        topology=Topology(name=name, machines=machines, networks=networks, given=given),
     )
 
 
@@ -181,12 +186,37 @@ def _networks(reader: _Reader, raw: dict[str, Any]) -> Networks:
     return Networks(**found)
 
 
-def _machines(reader: _Reader, raw: dict[str, Any], networks: Networks) -> tuple[Machine, ...]:
-    given = raw.get("machines", {name: {} for name in _DEFAULTS["machines"]})
-    reader.typed("machines", given, dict)
+def _given(reader: _Reader, raw: dict[str, Any], driver: str) -> Given | None:
+    """How hosts are reached that are there already; None where machines are made."""
+    if driver != "ssh":
+        if "ssh" in raw:
+            raise reader.wrong("ssh", f"it is not for driver {driver}", 'cluster.driver = "ssh"')
+        return None
+    found = reader.section(raw, "ssh")
+    if found["jump"] and not _JUMP.fullmatch(found["jump"]):
+        raise reader.wrong("ssh.jump", f"{found['jump']!r} is no host", "[USER@]HOST[:PORT]")
+    # A relative path starts where the settings file lies, wherever l4lab is called.
+    here = Path(reader.file).absolute().parent
+    files = {
+        key: here / Path(found[key]).expanduser() if found[key] else None
+        for key in ("identity", "host_keys")
+    }
+    return Given(jump=found["jump"], **files)
+
+
+def _machines(
+    reader: _Reader, raw: dict[str, Any], networks: Networks, *, given: bool
+) -> tuple[Machine, ...]:
+    if given and not raw.get("machines"):
+        raise reader.wrong("machines", "driver ssh makes none", "name the hosts you were given")
+    keys = _GIVEN_KEYS if given else _MACHINE_KEYS
+    wanted_machines = raw.get("machines", {name: {} for name in _DEFAULTS["machines"]})
+    reader.typed("machines", wanted_machines, dict)
     machines = []
-    taken: dict[IPv4Address, str] = {networks.gateway: "the host's end of the network"}
-    for name, facts in given.items():
+    taken: dict[IPv4Address, str] = {}
+    if not given:
+        taken[networks.gateway] = "the host's end of the network"
+    for name, facts in wanted_machines.items():
         where = f"machines.{name}"
         if not _NAME.fullmatch(name):
             raise reader.wrong(
@@ -195,9 +225,10 @@ def _machines(reader: _Reader, raw: dict[str, Any], networks: Networks) -> tuple
                 "use a-z, 0-9 and -, a letter or digit at both ends",
             )
         reader.typed(where, facts, dict)
-        reader.known(facts, _MACHINE_KEYS, f"{where}.")
-        merged = {**_default_machine(name, networks), **facts}
-        for key, wanted in _MACHINE_KEYS.items():
+        reader.known(facts, keys, f"{where}.")
+        defaults = _default_host(facts) if given else _default_machine(name, networks)
+        merged = {**defaults, **facts}
+        for key, wanted in keys.items():
             if key not in merged:
                 raise SettingsError(
                     f"{reader.file}: {where}.{key} is missing",
@@ -226,6 +257,13 @@ def _default_machine(name: str, networks: Networks) -> dict[str, Any]:
     return facts
 
 
+def _default_host(facts: dict[str, Any]) -> dict[str, Any]:
+    """What need not be said of a host that is given; its memory is asked to be the role's least."""
+    role = facts.get("role")
+    least = _LEAST_MEMORY_MIB[Role(role)] if role in tuple(Role) else 0
+    return {"user": "root", "port": 22, "memory": least}
+
+
 def _machine(
     reader: _Reader, where: str, name: str, facts: dict[str, Any], networks: Networks
 ) -> Machine:
@@ -246,7 +284,14 @@ def _machine(
         raise reader.wrong(
             f"{where}.memory", f"{facts['memory']} MiB is too little for {role}", f"{least} or more"
         )
-    return Machine(name=name, role=role, address=address, memory_mib=facts["memory"])
+    user, port = facts.get("user", "root"), facts.get("port", 22)
+    if not _USER.fullmatch(user):
+        raise reader.wrong(f"{where}.user", f"{user!r} is not a user name")
+    if not 0 < port < 1 << 16:
+        raise reader.wrong(f"{where}.port", f"{port} is not a port", "1 to 65535")
+    return Machine(
+        name=name, role=role, address=address, memory_mib=facts["memory"], user=user, port=port
+    )
 
 
 def _roles(reader: _Reader, machines: list[Machine]) -> None:

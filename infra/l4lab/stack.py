@@ -157,7 +157,7 @@ def status(lab: Lab, access: Access) -> Status:
     Raises:
         StackError: The state cannot be read.
     """
-    if not pulumi_cli.checkpoint(access.paths, lab.name).is_file():
+    if not pulumi_cli.checkpoint(access.paths, lab.stack).is_file():
         return Status(lab=lab.name, deployed=False)
     run = _Run(lab=lab, access=access, verb="status")
     with _told(run):
@@ -184,7 +184,7 @@ def _program(lab: Lab, access: Access) -> Callable[[], None]:
     """The lab's program, told of which cluster it is for."""
 
     def program() -> None:
-        with given(access.topology, access.paths):
+        with given(access.topology, access.paths, lab.place):
             declare(lab.name, lab.program)
 
     return program
@@ -228,13 +228,14 @@ class _Run:
 
     @property
     def log(self) -> Path:
-        return self.access.paths.logs / f"stack-{self.lab.name}-{self.verb}.log"
+        return self.access.paths.logs / f"stack-{self.lab.stack}-{self.verb}.log"
 
     def open(self, program: Callable[[], None]) -> None:
         """Select the lab's stack, making it where it is new."""
         home, work = self.access.paths.pulumi / "home", self.access.paths.stack_work
         for folder in (home, work, self.access.paths.logs):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        pulumi_cli.write_project(work)
         self.log.touch(mode=0o600)
         self.log.write_text("")
         workspace = auto.LocalWorkspace(
@@ -243,14 +244,11 @@ class _Run:
             program=program,
             env_vars=pulumi_cli.environment(self.access, home),
             secrets_provider="passphrase",
-            project_settings=auto.ProjectSettings(
-                name=pulumi_cli.PROJECT, runtime="python", main="."
-            ),
             pulumi_command=pulumi_cli.Cli(self.access.pulumi),
         )
-        known = pulumi_cli.checkpoint(self.access.paths, self.lab.name).is_file()
+        known = pulumi_cli.checkpoint(self.access.paths, self.lab.stack).is_file()
         mode = StackInitMode.SELECT if known else StackInitMode.CREATE
-        self._stack = _Stack(self.lab.name, workspace, mode)
+        self._stack = _Stack(self.lab.stack, workspace, mode)
 
     def begin(self, on_event: OnEvent | None) -> None:
         self._on_event = on_event
@@ -302,7 +300,7 @@ class _Run:
 
     def outcome(self) -> Outcome:
         return Outcome(
-            stack=self.lab.name,
+            stack=self.lab.stack,
             changes=self.changes,
             outputs=self.outputs,
             seconds=time.monotonic() - self.started,
@@ -320,8 +318,8 @@ def _opened(lab: Lab, access: Access, *, verb: str, program: Callable[[], None])
             "./l4lab up",
         )
     run = _Run(lab=lab, access=access, verb=verb)
-    with lock(access.paths.pulumi / f"{lab.name}.lock", f"the stack of lab {lab.name}"):
-        pulumi_cli.free_stale_lock(access, lab.name)
+    with lock(access.paths.pulumi / f"{lab.stack}.lock", f"the stack of lab {lab.stack}"):
+        pulumi_cli.free_stale_lock(access, lab.stack)
         with _told(run):
             run.open(program)
             yield run
@@ -345,12 +343,13 @@ def _error(run: _Run, output: str) -> StackError:
     about = [one for one in run.errors if engine_words.is_object(one[0])] or run.errors
     urn, reason = about[0] if about else ("", engine_words.last_words(output))
     what = f": {engine_words.label(urn)}" if urn and "pulumi:pulumi:Stack" not in urn else ""
-    next_step = f"mend it, then: ./l4lab {run.verb} {run.lab.name}"
+    again = run.lab.place.as_typed(f"./l4lab {run.verb} {run.lab.name}")
+    next_step = f"mend it, then: {again}"
     if "cannot reach the Kubernetes API" in reason:
         next_step = "./l4lab status"
     elif "exists already" in reason:
-        next_step = f"delete it, then: l4lab {run.verb} {run.lab.name}"
-    return StackError(f"cannot {run.verb} lab {run.lab.name}{what}", reason, next_step, run.log)
+        next_step = f"delete it, then: {again}"
+    return StackError(f"cannot {run.verb} lab {run.lab.stack}{what}", reason, next_step, run.log)
 
 
 # -- what was left by an operation that was cut off
@@ -364,7 +363,7 @@ def _recover(run: _Run) -> None:
     """
     if (
         '"pending_operations"'
-        not in pulumi_cli.checkpoint(run.access.paths, run.lab.name).read_text()
+        not in pulumi_cli.checkpoint(run.access.paths, run.lab.stack).read_text()
     ):
         return
     deployment = run.stack.export_stack()

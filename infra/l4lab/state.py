@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from l4lab.errors import LockedError, UsageError
+from l4lab.place import Place
 from l4lab.topology import Topology
 
 FOLDER = ".l4lab"
@@ -77,6 +78,22 @@ class Paths:
     def stack_link(self) -> Path:
         """What ``Pulumi.yaml`` names as that place: a link, beside all clusters of the project."""
         return self.root.parent / ".stack-settings"
+
+    @property
+    def classroom(self) -> Path:
+        """What is remembered of a class: a folder for each student, results, the last runs."""
+        return self.root / "class"
+
+    def place_of(self, student: str) -> Place:
+        """The place of a student of the class.
+
+        Raises:
+            UsageError: The class has no such student.
+        """
+        record = read_json(self.classroom / student / "place.json")
+        if record is None:
+            raise UsageError(f"the class has no student {student!r} here", None, "./l4lab class up")
+        return Place(**record)
 
     def secret(self, name: str) -> str:
         """A random secret of this cluster, made at first use and kept in a private file."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 
 
 class Role(StrEnum):
@@ -48,12 +49,28 @@ class Networks:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Given:
+    """How hosts that somebody gives us are reached.
+
+    Attributes:
+        identity: The private key to log in with; without it ssh's own keys and agent are used.
+        jump: A host to go through, as ``[USER@]HOST[:PORT]``; empty for none.
+        host_keys: A known_hosts file; without it keys are pinned at first contact.
+    """
+
+    identity: Path | None = None
+    jump: str = ""
+    host_keys: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Topology:
     """One cluster."""
 
     name: str
     machines: tuple[Machine, ...]
     networks: Networks
+    given: Given | None = None
 
     def with_role(self, role: Role) -> tuple[Machine, ...]:
         """All machines of a role, in the order of the settings."""

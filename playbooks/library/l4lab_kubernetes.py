@@ -49,6 +49,16 @@ options:
     description: Seconds until the wait is given up.
     type: float
     default: 180
+  proxy_mode:
+    description:
+      - The mode kube-proxy must run in. Where it is another, kube-proxy is started anew with it.
+      - Until proxy_settled is told, each later run says that the change is not through.
+    type: str
+    default: ""
+  proxy_settled:
+    description: Whether a change of kube-proxy's mode is through, on all nodes.
+    type: bool
+    default: false
 author: l4lab
 """
 
@@ -69,12 +79,21 @@ ready_after:
   description: Seconds after which each node and workload was first seen ready.
   returned: always
   type: dict
+proxy_changing:
+  description: Whether kube-proxy's mode was changed, and is not known to be through.
+  returned: always
+  type: bool
 """
 
 AUTHORITY = "/etc/kubernetes/pki/ca.crt"
 ADMINISTRATOR = Path("/etc/kubernetes/admin.conf")
 PORT = 6443
 EVERY = 0.5  # seconds
+PROXY = "/api/v1/namespaces/kube-system/configmaps/kube-proxy"
+PROXY_PODS = "/apis/apps/v1/namespaces/kube-system/daemonsets/kube-proxy"
+# On the settings: a change began. On the pods: which settings they were started with.
+CHANGING = "l4lab/proxy-mode-changing"
+STARTED_WITH = "l4lab/proxy-mode"
 
 
 class Api:
@@ -95,11 +114,14 @@ class Api:
         """The object at ``path``."""
         return self.request("GET", path)
 
-    def request(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    def request(
+        self, method: str, path: str, body: dict[str, Any] | None = None, *, merge: bool = False
+    ) -> dict[str, Any]:
         """Ask, and return the object that is answered; a refusal raises with the API's words."""
         headers = {"Accept": "application/json"}
         if body is not None:
-            headers["Content-Type"] = "application/apply-patch+yaml"  # JSON is YAML
+            kind = "merge-patch+json" if merge else "apply-patch+yaml"  # JSON is YAML
+            headers["Content-Type"] = f"application/{kind}"
         try:
             sent = None if body is None else json.dumps(body)
             self.connection.request(method, path, body=sent, headers=headers)
@@ -257,6 +279,42 @@ def apply_patiently(api: Api, wanted: dict[str, Any], *, check: bool, deadline: 
         time.sleep(EVERY)
 
 
+def with_proxy_mode(config: str, mode: str) -> str:
+    """Kube-proxy's configuration file with that mode, else as it was."""
+    changed, count = re.subn(r"(?m)^mode:.*$", f"mode: {mode}", config)
+    if count != 1:
+        raise OSError("kube-proxy's configuration has no line that names its mode")
+    return changed
+
+
+def set_proxy_mode(api: Api, mode: str, *, check: bool) -> tuple[bool, bool]:
+    """Make kube-proxy run in a mode; return whether that changed something, and is not through."""
+    kept = api.get(PROXY)
+    config = kept["data"]["config.conf"]
+    wanted = with_proxy_mode(config, mode)
+    marked = kept["metadata"].get("annotations", {}).get(CHANGING) == mode
+    changed = wanted != config
+    if check or not (changed or marked):
+        return changed, changed or marked
+    if changed:
+        # One request, so that an interrupted change is known for one by the next run.
+        mark = {"metadata": {"annotations": {CHANGING: mode}}, "data": {"config.conf": wanted}}
+        api.request("PATCH", PROXY, mark, merge=True)
+    # Pods read their configuration at their start only: another label starts them anew, one node
+    # after the other; the same one does nothing.
+    template = {"metadata": {"annotations": {STARTED_WITH: mode}}}
+    api.request("PATCH", PROXY_PODS, {"spec": {"template": template}}, merge=True)
+    return changed, True
+
+
+def settle_proxy(api: Api) -> bool:
+    """Forget that kube-proxy's mode was being changed; return whether it was."""
+    if CHANGING not in api.get(PROXY)["metadata"].get("annotations", {}):
+        return False
+    api.request("PATCH", PROXY, {"metadata": {"annotations": {CHANGING: None}}}, merge=True)
+    return True
+
+
 def work(arguments: dict[str, Any]) -> dict[str, Any]:
     """Apply, then wait; return Ansible's result."""
     api = Api(arguments["address"])
@@ -267,10 +325,16 @@ def work(arguments: dict[str, Any]) -> dict[str, Any]:
         for wanted in arguments.get("objects") or []
         if apply_patiently(api, wanted, check=check, deadline=deadline)
     ]
+    changed = changing = False
+    if mode := arguments.get("proxy_mode"):
+        changed, changing = set_proxy_mode(api, mode, check=check)
+    if arguments.get("proxy_settled") and not check:
+        changed = settle_proxy(api) or changed
     result: dict[str, Any] = {"changed": False, "ready_after": {}}
     if arguments.get("nodes") or arguments.get("workloads"):
         result = wait(api, arguments)
-    return result | {"changed": bool(applied), "applied": applied}
+    told = {"applied": applied, "proxy_changing": changing}
+    return result | told | {"changed": bool(applied) or changed}
 
 
 def main(arguments: dict[str, Any]) -> int:

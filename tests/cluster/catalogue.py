@@ -14,7 +14,7 @@ HEAD = """\
 # Faults against checks
 
 Each lab can be broken on purpose, on real machines, and the named check must tell. `./l4lab test`
-does so with clusterip and externalname, one fault for each check that explains one; `./l4lab test
+does so with a few faults of clusterip and externalname that stand for the others; `./l4lab test
 --every-break` with all of them. This table is written by `python -m tests.cluster.catalogue` from
 the tests' own data.
 """

@@ -22,17 +22,21 @@ from tests.cluster.host import fingerprint, into_host
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
 NAME = "l4lab-test"
+LAST = ("test_life.py", "test_smoke.py", "test_ssh.py")
 
 
 def pytest_collection_modifyitems(items):
-    """One lab's tests stand together, for deploying takes longer than most; ``down`` comes last."""
+    """One lab's tests stand together, for deploying takes longer than most; ``down`` comes late.
+
+    Only those come after it that make other machines, which have the host for themselves then.
+    """
     order = {lab: rank for rank, lab in enumerate(dict.fromkeys(map(lab_of, items)))}
     order[None] = len(order)
     here = [item for item in items if item.path.parent == HERE]
     slots = [place for place, item in enumerate(items) if item.path.parent == HERE]
     here.sort(
         key=lambda item: (
-            item.path.name == "test_life.py",
+            LAST.index(item.path.name) + 1 if item.path.name in LAST else 0,
             item.path.name,
             order[lab_of(item)] if item.path.name == "test_labs.py" else 0,
         )

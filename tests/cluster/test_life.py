@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -173,67 +171,6 @@ def test_kept_disks(cluster, access):
     result = cluster.up()
     assert result.changed == 0
     wait_for("three ready nodes", lambda: nodes_ready(access), within=120)
-
-
-LEFT = """
-ipvsadm -Ln | tail -n +4
-ip -o link show | grep -E 'kube-ipvs0|cali|vxlan' | cut -d' ' -f2
-nft list ruleset 2>/dev/null | grep -oE '(KUBE|cali)-[A-Za-z0-9-]+' | sort -u
-ipset list -n
-ls -d /etc/cni/net.d/10-calico.conflist /var/lib/cni /var/lib/calico /run/calico \\
-    /etc/kubernetes/admin.conf /var/lib/etcd/member /var/lib/kubelet/config.yaml 2>/dev/null
-true
-"""
-
-
-def test_reset_leaves_nothing_and_interrupted_ups_converge(cluster, access, config):
-    ours = (
-        "nft add table inet ours; nft add chain inet ours keep; ipvsadm -A -t 203.0.113.7:81 -s wrr"
-    )
-    ssh = ["ssh", "-F", access.paths.ssh_config]
-    run([*ssh, "k8s-node01", ours], timeout=30)
-    try:
-        cluster.reset()
-        left = {
-            name: run([*ssh, name, LEFT], timeout=60).stdout
-            for name in ("k8s-master01", "k8s-node01", "k8s-node02")
-        }
-        # What somebody else made there is not ours to flush.
-        assert left.pop("k8s-node01") == "TCP  203.0.113.7:81 wrr\n"
-        assert left == {"k8s-master01": "", "k8s-node02": ""}
-        tables = run([*ssh, "k8s-node01", "nft list tables"], timeout=30).stdout
-        assert "table inet ours" in tables
-    finally:
-        run(
-            [*ssh, "k8s-node01", "nft delete table inet ours; ipvsadm -D -t 203.0.113.7:81"],
-            timeout=30,
-            check=False,
-        )
-    assert interrupted(config, signal.SIGINT, after=12) == 130
-    assert interrupted(config, signal.SIGKILL, after=25) == -signal.SIGKILL
-    cluster.up()
-    wait_for("three ready nodes", lambda: nodes_ready(access), within=120)
-    assert cluster.up().changed == 0
-
-
-def interrupted(config, how, *, after):
-    """Start an up as a person would, end it after a while, and return its exit code."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "l4lab", "up", "--config", config],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        time.sleep(after)  # somewhere in the middle: where, must not matter
-        assert process.poll() is None
-        process.send_signal(how)
-        return process.wait(60)
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
 
 
 def test_down_leaves_nothing(cluster, access, host_before, config):

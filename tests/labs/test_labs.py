@@ -126,7 +126,8 @@ def test_the_guide_names_only_checks_there_are(lab, guide):
 def test_every_check_belongs_to_exactly_one_step(lab):
     steps = lab.steps(COURSE)
     proved = [name for step in steps for name in step.checks]
-    assert sorted(proved) == sorted(item.id for item in items(lab))
+    # Guides are typed on a cluster in mode ipvs.
+    assert sorted(proved) == sorted(item.id for item in items(lab) if item.mode != "nftables")
     ids = [step.id for step in steps]
     assert sorted(set(ids)) == sorted(ids)
 

@@ -124,3 +124,55 @@ def test_the_wait_for_an_api_that_never_answers_ends() -> None:
     api = ScriptedApi(*[ConnectionRefusedError("never")] * 9)
     with pytest.raises(ConnectionRefusedError):
         ready.apply_patiently(api, settings("1"), check=False, deadline=time.monotonic() - 1)
+
+
+class ProxyApi:
+    """kube-proxy's settings and pods, which take merge patches."""
+
+    def __init__(self, mode: str) -> None:
+        self.settings: dict[str, Any] = {
+            "metadata": {"annotations": {}},
+            "data": {"config.conf": f"kind: X\nmode: {mode}\nipvs:\n  mode: y\n"},
+        }
+        self.restarts: list[str] = []
+
+    def get(self, path: str) -> dict[str, Any]:
+        assert path == ready.PROXY
+        return self.settings
+
+    def request(self, method: str, path: str, body: dict[str, Any], *, merge: bool) -> None:
+        assert (method, merge) == ("PATCH", True)
+        if path == ready.PROXY_PODS:
+            template = body["spec"]["template"]
+            self.restarts.append(template["metadata"]["annotations"][ready.STARTED_WITH])
+            return
+        self.settings["data"].update(body.get("data", {}))
+        kept = self.settings["metadata"]["annotations"]
+        kept.update(body["metadata"]["annotations"])
+        for gone in [key for key, value in kept.items() if value is None]:
+            del kept[gone]
+
+
+def test_the_proxy_in_its_mode_is_left_alone() -> None:
+    api = ProxyApi("ipvs")
+    assert ready.set_proxy_mode(api, "ipvs", check=False) == (False, False)
+    assert api.restarts == []
+    assert not ready.settle_proxy(api)
+
+
+def test_a_change_of_the_proxys_mode_is_told_until_it_is_through() -> None:
+    api = ProxyApi("ipvs")
+    assert ready.set_proxy_mode(api, "nftables", check=True) == (True, True)
+    assert api.restarts == []
+    assert ready.set_proxy_mode(api, "nftables", check=False) == (True, True)
+    assert "mode: nftables\nipvs:\n  mode: y\n" in api.settings["data"]["config.conf"]
+    # Interrupted before it was through: the next run starts the pods with the same word again.
+    assert ready.set_proxy_mode(api, "nftables", check=False) == (False, True)
+    assert api.restarts == ["nftables", "nftables"]
+    assert ready.settle_proxy(api)
+    assert ready.set_proxy_mode(api, "nftables", check=False) == (False, False)
+
+
+def test_settings_without_a_mode_are_refused() -> None:
+    with pytest.raises(OSError, match="no line that names its mode"):
+        ready.with_proxy_mode("kind: X\n", "ipvs")

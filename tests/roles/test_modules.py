@@ -161,7 +161,7 @@ SAVED = """\
 -A INPUT -j KUBE-FIREWALL
 -A INPUT -p tcp -m tcp --dport 22 -j SSH-GUARD
 -A INPUT -p tcp -m comment --comment "see KUBE-FIREWALL" -j ACCEPT
--A FORWARD -m comment --comment "cali:xyz" -j ACCEPT
+-A FORWARD -m comment --comment "cali:xyz" -m comment --comment "Taken." -j ACCEPT
 -A KUBE-FIREWALL -j DROP
 -A cali-INPUT -j ACCEPT
 COMMIT
@@ -178,7 +178,7 @@ def test_only_rules_into_our_chains_and_the_chains_go() -> None:
         "*filter",
         '-D INPUT -m comment --comment "cali:abc" -j cali-INPUT',
         "-D INPUT -j KUBE-FIREWALL",
-        '-D FORWARD -m comment --comment "cali:xyz" -j ACCEPT',
+        '-D FORWARD -m comment --comment "cali:xyz" -m comment --comment "Taken." -j ACCEPT',
         "-F KUBE-FIREWALL",
         "-F cali-INPUT",
         "-X KUBE-FIREWALL",
@@ -190,6 +190,25 @@ def test_only_rules_into_our_chains_and_the_chains_go() -> None:
 
 def test_nothing_of_ours_needs_no_script() -> None:
     assert unwire.restore_script("*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n") == ("", [])
+
+
+def test_a_change_of_mode_takes_the_proxys_chains_and_leaves_kubelets_and_calicos() -> None:
+    saved = """\
+*filter
+:INPUT ACCEPT [0:0]
+:KUBE-FIREWALL - [0:0]
+:KUBE-KUBELET-CANARY - [0:0]
+:KUBE-IPVS-FILTER - [0:0]
+:cali-INPUT - [0:0]
+-A INPUT -m comment --comment "cali:abc" -j cali-INPUT
+-A INPUT -j KUBE-IPVS-FILTER
+-A INPUT -j KUBE-FIREWALL
+COMMIT
+"""
+    script, names = unwire.restore_script(saved, unwire.PROXY_CHAIN)
+    assert names == ["rule filter INPUT -j KUBE-IPVS-FILTER", "chain filter KUBE-IPVS-FILTER"]
+    assert "KUBE-FIREWALL" not in script
+    assert "cali" not in script
 
 
 def test_only_services_on_cluster_addresses_and_node_ports_are_ours() -> None:

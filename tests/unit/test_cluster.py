@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import signal
 import subprocess
 import sys
 
 import pytest
+import yaml
 
-from l4lab import cluster as module
-from l4lab import machines
-from l4lab.bundle import Bundle
-from l4lab.cluster import Cluster
 from l4lab.errors import LockedError, MachineError, PlaybookError, UsageError
-from l4lab.playbook import HostStats, PlaybookResult, TaskEvent
-from l4lab.progress import Progress
-from l4lab.settings import parse
-from l4lab.state import lock, paths_of
-from tests.unit.machines.fake import LOG
+from l4lab.state import paths_of
 
 HOLD = """
 import sys, time
@@ -32,60 +23,15 @@ with lock(Path(sys.argv[1]), "it"):
 """
 
 
-class World:
-    """A project with a fake driver, a bundle of nothing, and a playbook that only notes its run."""
-
-    def __init__(self, project):
-        self.project = project
-        self.log = project / LOG
-        self.shown = io.StringIO()
-        self.failure = None
-
-    def cluster(self, **settings):
-        return Cluster(self.project, parse(settings, "none"), Progress(self.shown))
-
-    def did(self):
-        return self.log.read_text().splitlines() if self.log.exists() else []
-
-    def tell(self, line):
-        with self.log.open("a") as file:
-            file.write(line + "\n")
-
-    def ensure(self, _progress):
-        self.tell("bundle")
-        return Bundle(self.project / "bundle")
-
-    def run_playbook(self, playbook, paths, *, project, on_task, timeout):
-        self.tell(f"{playbook} {'with' if paths.inventory.exists() else 'without'} inventory")
-        assert project == self.project
-        assert timeout > 0
-        on_task(TaskEvent(host="a", play="p", task="t", status="start", started=0.0))
-        if self.failure:
-            raise self.failure
-        if playbook == "site.yml":
-            paths.kubeconfig.write_text("kubeconfig")
-        return PlaybookResult(
-            playbook=playbook,
-            hosts={"a": HostStats(ok=3, changed=2)},
-            tasks=(),
-            seconds=1.0,
-            log=paths.logs / "log",
-        )
-
-
-@pytest.fixture
-def world(tmp_path, monkeypatch):
-    made = World(tmp_path)
-    monkeypatch.setitem(machines.DRIVERS, "local", "tests.unit.machines.fake:FakeDriver")
-    monkeypatch.setattr(module.bundles, "ensure", made.ensure)
-    monkeypatch.setattr(module, "run_playbook", made.run_playbook)
-    return made
-
-
 def test_up_is_bundle_record_machines_inventory_playbook(world):
     cluster = world.cluster()
     assert cluster.up().changed == 2
-    assert world.did() == ["bundle", "up with record", "site.yml with inventory"]
+    assert world.did() == [
+        "bundle",
+        "up with record",
+        "snapshot of machines 10.10.0.0/16",
+        "site.yml with inventory",
+    ]
     assert cluster.driver.entered
     titles = [line.split()[1] for line in world.shown.getvalue().splitlines()]
     assert titles == ["check", "machines", "cluster"]
@@ -219,16 +165,6 @@ def test_two_at_once_are_refused_and_the_other_is_named(world, other, verb):
     getattr(cluster, verb)()
 
 
-def test_reset_is_refused_while_another_works(world):
-    cluster = world.cluster()
-    cluster.up()
-    # The lock belongs to the open file, so that a second holder can be this very process.
-    with lock(cluster.paths.root / "lock", "it"), pytest.raises(LockedError) as raised:
-        cluster.reset()
-    assert f"process {os.getpid()}: " in raised.value.reason
-    assert "reset.yml with inventory" not in world.did()
-
-
 def test_down_leaves_nothing(world):
     cluster = world.cluster()
     assert not cluster.down()
@@ -262,19 +198,9 @@ def test_down_with_kept_disks_can_be_gone_on_from(world):
     assert all(status.running for status in cluster.status())
 
 
-def test_reset_keeps_machines_and_forgets_the_kubeconfig(world):
-    cluster = world.cluster()
-    cluster.up()
-    cluster.reset()
-    assert world.did()[-1] == "reset.yml with inventory"
-    assert all(status.running for status in cluster.status())
-    with pytest.raises(UsageError):
-        cluster.enter()
-
-
 def test_nothing_can_be_reached_before_up(world):
     cluster = world.cluster()
-    for verb in (cluster.access, cluster.enter, cluster.reset):
+    for verb in (cluster.access, cluster.enter, cluster.reset, cluster.reset_plan):
         with pytest.raises(UsageError) as raised:
             verb()
         assert (raised.value.brief, raised.value.resolution) == (
@@ -297,3 +223,27 @@ def test_the_record_is_json_that_others_can_read(world):
     cluster = world.cluster()
     cluster.up()
     assert json.loads(cluster.paths.record.read_text()) == cluster.record()
+
+
+def test_a_running_cluster_keeps_the_proxy_mode_it_was_given(world):
+    def mode(**settings):
+        cluster = world.cluster(**settings)
+        cluster.up()
+        return yaml.safe_load(cluster.paths.inventory.read_text())["all"]["vars"][
+            "l4lab_proxy_mode"
+        ]
+
+    nftables = {"cluster": {"proxy": "nftables"}}
+    assert mode() == "ipvs"
+    with pytest.raises(UsageError, match="have changed") as refused:
+        world.cluster(**nftables).up()
+    assert refused.value.resolution.startswith("./l4lab proxy nftables")
+    world.cluster().change_proxy("nftables")
+    assert world.did()[-1] == "site.yml with inventory"
+    assert mode() == "nftables"
+    assert mode(**nftables) == "nftables"
+    # The settings have said nftables since: now ipvs is a change of theirs.
+    with pytest.raises(UsageError, match="have changed"):
+        world.cluster().up()
+    world.cluster(**nftables).reset()
+    assert mode() == "ipvs"

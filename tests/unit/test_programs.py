@@ -168,7 +168,7 @@ class Mocks(pulumi.runtime.Mocks):
         return args.name, args.inputs
     def call(self, args):
         return {}
-pulumi.runtime.set_mocks(Mocks(), project="l4lab", stack="clusterip.alice", preview=False)
+pulumi.runtime.set_mocks(Mocks(), project="l4lab", stack="clusterip", preview=False)
 pulumi.runtime.test(lambda: runpy.run_path("labs", run_name="__main__") and None)()
 """
 

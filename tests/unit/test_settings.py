@@ -9,7 +9,7 @@ from l4lab.settings import load, parse
 from l4lab.topology import Role
 
 MISTAKES = {
-    "unknown section": ({"clutser": {}}, "unknown key clutser", "cluster, network, machines"),
+    "unknown section": ({"clutser": {}}, "unknown key clutser", "cluster, network, ssh, machines"),
     "unknown key": ({"cluster": {"nmae": "x"}}, "unknown key cluster.nmae", "name, driver, proxy"),
     "type": ({"cluster": {"name": 5}}, "cluster.name is wrong", "5 is not a text"),
     "name": ({"cluster": {"name": "My Lab"}}, "cluster.name is wrong", "'My Lab' is not a name"),

@@ -7,10 +7,13 @@ import sys
 
 import click
 
-from l4lab import actions, console
+from l4lab import actions, console, reset
+from l4lab.commands.completing import lab_names
 from l4lab.commands.labs import show_check
 from l4lab.console import Context, common, show
 from l4lab.lab import get_lab
+
+_UNPROVED = "not compared: no fingerprint was taken when this state was made"
 
 
 @click.command("demo")
@@ -44,18 +47,47 @@ def up(context: Context) -> None:
 @click.option("--keep-disks", is_flag=True, help="Power off; the next up goes on from the disks.")
 @common
 def down(context: Context, *, keep_disks: bool) -> None:
-    """End the machines. Nothing of them is left, unless --keep-disks says so."""
+    """End the machines. Nothing of them is left, unless --keep-disks says so.
+
+    Hosts that were given (driver ssh) run on, as they were found.
+    """
     was_there = context.cluster.down(keep_disks=keep_disks)
-    text = "The machines are off, their disks kept." if keep_disks else "Nothing is left."
+    if context.cluster.driver.owns:
+        text = "The machines are off, their disks kept." if keep_disks else "Nothing is left."
+    else:
+        kept = "programs and images" if keep_disks else "installed packages"
+        text = f"The cluster is off the hosts, which run on; {kept} stay there."
     context.result({"was_there": was_there}, text if was_there else "There was nothing to end.")
 
 
 @click.command("reset")
+@click.argument("lab", required=False, shell_complete=lab_names)
+@click.option("--dry-run", is_flag=True, help="Only say what it would remove.")
 @common
-def reset(context: Context) -> None:
-    """Take Kubernetes off the machines, which stay up; the next up builds it anew."""
-    context.cluster.reset()
-    context.result({"reset": True}, "Kubernetes is off the machines.\nnext: ./l4lab up")
+def reset_(context: Context, lab: str | None, *, dry_run: bool) -> int:
+    """Put LAB's place, or without LAB the machines, back to how they were, and prove it.
+
+    Without LAB Kubernetes goes off the machines, which stay up; the next up builds it anew, with
+    other pod and service networks if you like. Exit code 1: something is not as it was.
+    """
+    cluster = context.cluster
+    if lab:
+        found = get_lab(console.PROJECT, lab)
+        did = reset.plan(cluster, found) if dry_run else reset.reset(cluster, found)
+        lines, proved = did.done, did.proof
+    else:
+        gone = cluster.reset_plan() if dry_run else cluster.reset()
+        lines, proved = gone.removed, gone.proof
+    text = proved.render() if proved else _UNPROVED
+    if dry_run:
+        text = "\n".join(lines) or "nothing to remove"
+    elif context.verbose:
+        text = "\n".join([*lines, text])
+    if not dry_run and not lab:
+        text += "\nKubernetes is off the machines.\nnext: ./l4lab up"
+    data = {"removed": list(lines), "proof": proved.to_data() if proved else None}
+    context.result(data, text)
+    return 0 if dry_run or (proved and proved.clean) else 1
 
 
 @click.command("status")

@@ -17,6 +17,7 @@ import pulumi
 
 from l4lab import settings
 from l4lab.errors import UsageError
+from l4lab.place import COURSE, Place
 from l4lab.state import Paths, paths_of
 from l4lab.topology import Role, Topology
 
@@ -30,6 +31,7 @@ class Surroundings:
 
     topology: Topology
     paths: Paths
+    place: Place = COURSE
 
     def address_of(self, role: Role) -> str:
         """The address of the machine with that role.
@@ -59,9 +61,9 @@ _given: ContextVar[Surroundings | None] = ContextVar("surroundings", default=Non
 
 
 @contextlib.contextmanager
-def given(topology: Topology, paths: Paths) -> Iterator[None]:
-    """While the block runs, programs are for this cluster."""
-    token = _given.set(Surroundings(topology=topology, paths=paths))
+def given(topology: Topology, paths: Paths, place: Place = COURSE) -> Iterator[None]:
+    """While the block runs, programs are for this cluster, and that place on it."""
+    token = _given.set(Surroundings(topology=topology, paths=paths, place=place))
     try:
         yield
     finally:

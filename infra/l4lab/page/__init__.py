@@ -18,7 +18,7 @@ from l4lab.page.picture import PodAt, ServiceAt, draw
 from l4lab.path import PacketPath, to_svg
 from l4lab.topology import Topology
 
-__all__ = ["LabPart", "Page", "PodAt", "ServiceAt", "StepPart", "render"]
+__all__ = ["LabPart", "Page", "PodAt", "ServiceAt", "StagePart", "StepPart", "render", "style"]
 
 _FOLDER = Path(__file__).parent
 # Of what failed, much is wanted; of the rest, a proof that it was measured.
@@ -62,6 +62,16 @@ class LabPart:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StagePart:
+    """One stage of a run that made the cluster: ``state`` is pass, error or skip."""
+
+    title: str
+    state: str
+    seconds: float
+    text: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Page:
     """Everything on the page.
 
@@ -73,6 +83,7 @@ class Page:
         labs: One part a lab.
         pods: The pods of the labs, where they are.
         services: The Services of the labs.
+        stages: The stages of the run, where one run made cluster and labs.
     """
 
     topology: Topology
@@ -82,14 +93,21 @@ class Page:
     labs: tuple[LabPart, ...]
     pods: tuple[PodAt, ...] = ()
     services: tuple[ServiceAt, ...] = ()
+    stages: tuple[StagePart, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """Whether every lab is green."""
-        return all(lab.report.passed for lab in self.labs)
+        """Whether every lab is green, and every stage went well."""
+        went_well = all(stage.state == "pass" for stage in self.stages)
+        return went_well and all(lab.report.passed for lab in self.labs)
 
 
 _ORDER = (State.FAIL, State.ERROR, State.FLAKY, State.PASS, State.SKIP)
+
+
+def style() -> str:
+    """The style sheet of all our pages."""
+    return (_FOLDER / "page.css").read_text()
 
 
 def render(page: Page) -> str:
@@ -105,7 +123,7 @@ def render(page: Page) -> str:
     return environment.get_template("page.html.j2").render(
         page=page,
         picture=draw(page.topology, page.pods, page.services),
-        style=(_FOLDER / "page.css").read_text(),
+        style=style(),
         explain=explain,
         evidence=_evidence,
         checks_of=_checks_of,

@@ -127,10 +127,10 @@ def test_a_pod_asked_by_its_own_address_needs_no_row(world):
 
 
 def test_another_proxy_mode_is_named_and_the_backend_taken_from_connection_tracking(world):
-    world.set(NODE2, "mode", "nftables")
+    world.set(NODE2, "mode", "iptables")
     path = world.follow("client", "my-nginx")
     assert path.answered
-    assert rows(path, "proxy")["mode"] == "nftables: its rules are not read here"
+    assert rows(path, "proxy")["mode"] == "iptables: its rules are not read here"
     assert path.backend == f"{FAR}:80"
 
 
