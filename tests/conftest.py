@@ -14,6 +14,10 @@ MACHINES = Path(__file__).parent / "cluster"
 def pytest_configure():
     # What tests start finds the project, and the programs of this environment, as they do.
     project = Path(__file__).parents[1]
+    # Tests talk gRPC to the provider and the language host, which l4lab itself never does. In the
+    # child that is to become Ansible, gRPC would take up its work again and abort it before that
+    # (https://github.com/grpc/grpc/issues/43055). It reads this once.
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
     os.environ["PYTHONPATH"] = f"{project / 'infra'}:{project}"
     os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
 

@@ -12,9 +12,11 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 from l4lab.errors import L4labError
 
@@ -165,6 +167,26 @@ def stream(
         raise CommandError(
             f"{name} failed after {time.monotonic() - started:.0f} s", why, details=log
         )
+
+
+@contextlib.contextmanager
+def passing_on_interrupts(process: subprocess.Popen[Any]) -> Iterator[threading.Event]:
+    """While the block runs, hand SIGINT and SIGTERM on to the process; tell whether one came."""
+    came = threading.Event()
+
+    def hand_on(_number: int, _frame: FrameType | None) -> None:
+        came.set()
+        process.send_signal(signal.SIGINT)  # the first: cancel and save; the second: end at once
+
+    if threading.current_thread() is not threading.main_thread():
+        yield came  # only the main thread may handle signals; whoever runs us elsewhere does
+        return
+    before = {one: signal.signal(one, hand_on) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield came
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def _end_session(process: subprocess.Popen[str]) -> None:

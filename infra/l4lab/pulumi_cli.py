@@ -1,24 +1,14 @@
-"""The Pulumi CLI as a process: what it finds around it, and how it is started and ended."""
+"""What the Pulumi CLI finds around it, what it keeps of a stack, and what is left of a dead one."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
-import signal
-import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
-from types import FrameType
-from typing import IO, Any, Final
-
-from pulumi.automation import CommandResult, PulumiCommand
-from pulumi.automation.errors import create_command_error
-from semver import VersionInfo
+from typing import Any, Final
 
 from l4lab.errors import LockedError, StackError
 from l4lab.state import Access, Paths, write_private
@@ -29,104 +19,6 @@ LANGUAGE: Final = PROVIDER.with_name("language")
 _PLUGIN: Final = "pulumi-resource-kubernetes"
 _HOST: Final = "pulumi-language-python"
 _PASSPHRASE: Final = "pulumi-passphrase"  # noqa: S105  the name of a secret, not a secret
-
-OnLine = Callable[[str], Any]
-
-
-class Cli(PulumiCommand):
-    """Runs one Pulumi binary for the automation API.
-
-    The API's own command asks the binary for its version first, hands down every ``PULUMI_*``
-    variable of the caller, and leaves the process alone at Ctrl-C.
-    """
-
-    def __init__(self, path: Path) -> None:
-        if not path.is_file():
-            raise StackError("there is no Pulumi CLI", f"{path} does not exist", "./l4lab bundle")
-        self.command = str(path)
-        # The bundle pins the CLI to the version of the SDK.
-        self.version = VersionInfo.parse(metadata.version("pulumi"))
-
-    def run(
-        self,
-        args: list[str],
-        cwd: str,
-        additional_env: Mapping[str, str],
-        on_output: OnLine | None = None,
-        on_error: OnLine | None = None,
-    ) -> CommandResult:
-        """Run a command of the CLI to its end.
-
-        Raises:
-            pulumi.automation.CommandError: It failed.
-            KeyboardInterrupt: Ctrl-C; the CLI was told, and has saved what it had done.
-        """
-        inherited = {key: value for key, value in os.environ.items() if key[:7] != "PULUMI_"}
-        # A group of its own: Ctrl-C reaches the CLI once, from us; twice would make it drop all.
-        with (
-            subprocess.Popen(
-                [self.command, "--non-interactive", *args],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                cwd=cwd,
-                env={**inherited, **additional_env, "PULUMI_AUTOMATION_API": "true"},
-                encoding="utf-8",
-                errors="replace",
-                process_group=0,
-            ) as process,
-            _passing_on_interrupts(process) as interrupted,
-        ):
-            out, err = _Reader(process.stdout, on_output), _Reader(process.stderr, on_error)
-            out.join()
-            err.join()
-            process.wait()
-        result = CommandResult(stdout=out.text, stderr=err.text, code=process.returncode)
-        if interrupted.is_set():
-            raise KeyboardInterrupt
-        if result.code != 0:
-            raise create_command_error(result)
-        return result
-
-
-class _Reader(threading.Thread):
-    """Reads one output to its end, line by line."""
-
-    def __init__(self, stream: IO[str] | None, on_line: OnLine | None) -> None:
-        super().__init__(daemon=True)
-        self._stream, self._on_line = stream, on_line
-        self._lines: list[str] = []
-        self.start()
-
-    @property
-    def text(self) -> str:
-        return "\n".join(self._lines)
-
-    def run(self) -> None:
-        for line in self._stream or ():
-            self._lines.append(line.rstrip())
-            if self._on_line:
-                self._on_line(line.rstrip())
-
-
-@contextlib.contextmanager
-def _passing_on_interrupts(process: subprocess.Popen[str]) -> Iterator[threading.Event]:
-    """While the block runs, hand SIGINT and SIGTERM on to the process; tell whether one came."""
-    came = threading.Event()
-
-    def hand_on(_number: int, _frame: FrameType | None) -> None:
-        came.set()
-        process.send_signal(signal.SIGINT)  # the first: cancel and save; the second: end at once
-
-    if threading.current_thread() is not threading.main_thread():
-        yield came  # only the main thread may handle signals; whoever runs us elsewhere does
-        return
-    before = {one: signal.signal(one, hand_on) for one in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield came
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
 
 
 def is_running(pid: int) -> bool:
@@ -217,6 +109,24 @@ def _official_plugin() -> Path | None:
 def checkpoint(paths: Paths, stack: str) -> Path:
     """The file that holds a stack's state."""
     return paths.pulumi / ".pulumi" / "stacks" / PROJECT / f"{stack}.json"
+
+
+def kept_state(paths: Paths, stack: str) -> dict[str, Any] | None:
+    """What Pulumi keeps of a stack: ``resources`` and ``pending_operations``; None if it is new.
+
+    Raises:
+        StackError: It cannot be read, as when it was cut off while it was written.
+    """
+    path = checkpoint(paths, stack)
+    try:
+        kept = json.loads(path.read_text())
+        return dict((kept.get("checkpoint") or {}).get("latest") or {})
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as failed:
+        raise StackError(
+            f"cannot read the state of stack {stack}", str(failed), details=path
+        ) from failed
 
 
 def free_stale_lock(access: Access, stack: str) -> None:

@@ -2,11 +2,13 @@
 
 import dataclasses
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from l4lab import stack
 from l4lab.errors import LockedError, StackError
 from l4lab.lab import Lab
 from l4lab.retry import wait_for
-from l4lab.state import Access, Paths
+from l4lab.state import Access, Paths, lock
 from l4lab.topology import Machine, Networks, Role, Topology
 from tests.provider.server import binaries
 
@@ -27,7 +29,7 @@ CHANGES = {"create", "update", "delete", "replace", "create-replacement", "delet
 
 
 class MadeLab(Lab):
-    """A lab whose program is given by the test."""
+    """A lab whose program is given by the test; another process must be able to import it."""
 
     def __init__(self, name, program):
         super().__init__(Path(name))
@@ -62,41 +64,42 @@ def access(server, kubelet, tmp_path):
     )
 
 
-def program_of(namespace, *, replicas=2, image="good", port=80, secret=None, selector="web"):
-    def program():
-        import pulumi
-        import pulumi_kubernetes as k8s
+def program_of(namespace, **options):
+    return partial(declare, namespace, **options)
 
-        labels = {"run": "web"}
-        meta = {"name": "web", "namespace": namespace}
-        soon = pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create="60s"))
-        k8s.apps.v1.Deployment(
-            "web",
-            metadata=meta,
-            spec={
-                "replicas": replicas,
-                "selector": {"match_labels": labels},
-                "template": {
-                    "metadata": {"labels": labels},
-                    "spec": {"containers": [{"name": "app", "image": image}]},
-                },
+
+def declare(namespace, *, replicas=2, image="good", port=80, secret=None, selector="web"):
+    import pulumi
+    import pulumi_kubernetes as k8s
+
+    labels = {"run": "web"}
+    meta = {"name": "web", "namespace": namespace}
+    soon = pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create="60s"))
+    k8s.apps.v1.Deployment(
+        "web",
+        metadata=meta,
+        spec={
+            "replicas": replicas,
+            "selector": {"match_labels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "app", "image": image}]},
             },
-            opts=soon,
+        },
+        opts=soon,
+    )
+    service = k8s.core.v1.Service(
+        "web",
+        metadata=meta,
+        spec={"selector": {"run": selector}, "ports": [{"name": "http", "port": port}]},
+        opts=soon,
+    )
+    if secret:
+        made = k8s.core.v1.Secret(
+            "key", metadata={"namespace": namespace}, string_data={"password": secret}
         )
-        service = k8s.core.v1.Service(
-            "web",
-            metadata=meta,
-            spec={"selector": {"run": selector}, "ports": [{"name": "http", "port": port}]},
-            opts=soon,
-        )
-        if secret:
-            made = k8s.core.v1.Secret(
-                "key", metadata={"namespace": namespace}, string_data={"password": secret}
-            )
-            pulumi.export("key", made.data)
-        pulumi.export("clusterIP", service.spec.cluster_ip)
-
-    return program
+        pulumi.export("key", made.data)
+    pulumi.export("clusterIP", service.spec.cluster_ip)
 
 
 def lab_of(namespace, **options):
@@ -232,12 +235,43 @@ def test_what_exists_already_is_not_taken(access, server, namespace):
     assert server.get(f"/api/v1/namespaces/{namespace}/services/web"), "it is not ours"
 
 
-def test_a_faulty_program_is_told_by_its_error(access):
-    def program():
-        raise ValueError("no such port name")
+def faulty():
+    print("a program's own words")
+    raise ValueError("no such port name")
 
-    with pytest.raises(StackError, match="no such port name"):
-        stack.deploy(MadeLab("made", program), access)
+
+def test_a_faulty_program_is_told_by_its_error(access):
+    with pytest.raises(StackError, match="no such port name") as caught:
+        stack.deploy(MadeLab("made", faulty), access)
+    assert "a program's own words\n" in caught.value.details.read_text()
+
+
+def dying():
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def test_a_process_that_dies_is_told(access):
+    with pytest.raises(StackError, match="its process ended early: SIGSEGV"):
+        stack.deploy(MadeLab("made", dying), access)
+    with lock(access.paths.pulumi / "made.lock", "the stack"):
+        pass  # it is free again
+
+
+DEPLOYS = """
+import pickle, sys
+from tests.provider import test_stack as test
+from l4lab import stack
+stack.deploy(test.lab_of(sys.argv[2]), pickle.load(open(sys.argv[1], "rb")))
+print(sorted(name for name in sys.modules if name in ("grpc", "pulumi")))
+"""
+
+
+def test_who_deploys_never_loads_grpc(access, namespace, tmp_path):
+    (tmp_path / "access").write_bytes(pickle.dumps(access))
+    argv = [sys.executable, "-c", DEPLOYS, tmp_path / "access", namespace]
+    done = subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+    stack.destroy(lab_of(namespace), access)
 
 
 def test_an_unreachable_api_is_told_with_its_address(access, server, namespace):
@@ -277,8 +311,6 @@ except KeyboardInterrupt:
 @pytest.fixture
 def deploying(access, server, namespace, tmp_path):
     """A process that deploys a lab whose Service will not come up; both its objects are made."""
-    import pickle
-
     (tmp_path / "access").write_bytes(pickle.dumps(access))
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, tmp_path / "access", namespace],
@@ -293,15 +325,23 @@ def deploying(access, server, namespace, tmp_path):
     child.wait(60)
 
 
-def cli_of(child):
+def below(pid):
+    """The processes that a process has started, by name."""
+    found = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
             name, _, rest = status.read_text().partition("(")[2].rpartition(")")
         except OSError:
             continue
-        if name == "pulumi" and int(rest.split()[1]) == child.pid:
-            return int(status.parent.name)
-    raise AssertionError("no pulumi below the child")
+        if int(rest.split()[1]) == pid and rest.split()[0] != "Z":
+            found[name] = int(status.parent.name)
+    return found
+
+
+def operation_of(child):
+    """The operation's own process, and its CLI."""
+    [operation] = below(child.pid).values()
+    return operation, below(operation)["pulumi"]
 
 
 def test_ctrl_c_keeps_what_was_made(access, server, namespace, deploying):
@@ -316,6 +356,18 @@ def test_ctrl_c_keeps_what_was_made(access, server, namespace, deploying):
     stack.destroy(lab_of(namespace), access)
 
 
+def test_kill_9_of_l4lab_alone_saves_what_was_made(access, namespace, deploying):
+    operation, _ = operation_of(deploying)
+    deploying.kill()
+    deploying.wait(60)
+    ended = Path(f"/proc/{operation}")
+    wait_for("its end", lambda: "it runs" if ended.exists() else None, within=60, every=0.1)
+    known = stack.status(lab_of(namespace), access)
+    assert f"Service {namespace}/web" in known.resources
+    assert not known.pending
+    stack.destroy(lab_of(namespace), access)
+
+
 def test_another_l4lab_waits_its_turn(access, namespace, deploying):
     with pytest.raises(LockedError, match=f"process {deploying.pid}"):
         stack.deploy(lab_of(namespace), access)
@@ -323,9 +375,9 @@ def test_another_l4lab_waits_its_turn(access, namespace, deploying):
 
 @pytest.mark.parametrize("verb", ["deploy", "destroy"])
 def test_after_kill_9_the_next_one_knows_what_was_made(access, server, namespace, deploying, verb):
-    cli = cli_of(deploying)
-    os.kill(deploying.pid, signal.SIGKILL)
-    os.kill(cli, signal.SIGKILL)
+    operation, cli = operation_of(deploying)
+    for process in (cli, operation, deploying.pid):
+        os.kill(process, signal.SIGKILL)
     deploying.wait(60)
     assert stack.status(lab_of(namespace), access).pending
     if verb == "deploy":
@@ -336,14 +388,15 @@ def test_after_kill_9_the_next_one_knows_what_was_made(access, server, namespace
     assert server.get(f"/apis/apps/v1/namespaces/{namespace}/deployments/web") is None
 
 
+def declare_config(name, namespace):
+    import pulumi_kubernetes as k8s
+
+    k8s.core.v1.ConfigMap(name, metadata={"name": name, "namespace": namespace})
+
+
 def test_two_labs_at_once(access, server, namespace):
     def config(name):
-        def program():
-            import pulumi_kubernetes as k8s
-
-            k8s.core.v1.ConfigMap(name, metadata={"name": name, "namespace": namespace})
-
-        return MadeLab(name, program)
+        return MadeLab(name, partial(declare_config, name, namespace))
 
     done = []
     for name in ("one", "two"):

@@ -12,6 +12,7 @@ import pytest
 from l4lab import engine_words, pulumi_cli, stack
 from l4lab.errors import LockedError, StackError
 from l4lab.lab import Lab
+from l4lab.pulumi_command import Cli
 from l4lab.retry import wait_for
 from l4lab.state import Access, Paths
 from l4lab.topology import Networks, Topology
@@ -80,7 +81,7 @@ def test_the_last_error_of_a_command_is_its_reason():
 
 def test_the_cli_inherits_no_setting_of_pulumis(tmp_path, monkeypatch):
     monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "the user's own")
-    cli = pulumi_cli.Cli(program(tmp_path / "pulumi", "env; echo arguments: $*"))
+    cli = Cli(program(tmp_path / "pulumi", "env; echo arguments: $*"))
     told = cli.run(["up"], str(tmp_path), {"PULUMI_HOME": "/x"}).stdout
     assert "PULUMI_CONFIG_PASSPHRASE" not in told
     assert "PULUMI_HOME=/x" in told
@@ -89,7 +90,7 @@ def test_the_cli_inherits_no_setting_of_pulumis(tmp_path, monkeypatch):
 
 def test_output_comes_line_by_line(tmp_path):
     lines, errors = [], []
-    cli = pulumi_cli.Cli(program(tmp_path / "pulumi", "echo one; echo two; echo bad >&2"))
+    cli = Cli(program(tmp_path / "pulumi", "echo one; echo two; echo bad >&2"))
     cli.run([], str(tmp_path), {}, lines.append, errors.append)
     assert (lines, errors) == (["one", "two"], ["bad"])
 
@@ -99,18 +100,18 @@ def test_a_failure_is_pulumis_own_error(tmp_path):
 
     text = "echo 'error: the stack is currently locked by 1 lock(s)' >&2; exit 255"
     with pytest.raises(ConcurrentUpdateError):
-        pulumi_cli.Cli(program(tmp_path / "pulumi", text)).run([], str(tmp_path), {})
+        Cli(program(tmp_path / "pulumi", text)).run([], str(tmp_path), {})
 
 
 def test_without_the_cli_the_next_step_is_named(tmp_path):
     with pytest.raises(StackError, match="there is no Pulumi CLI"):
-        pulumi_cli.Cli(tmp_path / "pulumi")
+        Cli(tmp_path / "pulumi")
 
 
 INTERRUPTED = """
 import sys
 from pathlib import Path
-from l4lab.pulumi_cli import Cli
+from l4lab.pulumi_command import Cli
 try:
     Cli(Path(sys.argv[1])).run([], sys.argv[2], {})
 except KeyboardInterrupt:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -98,8 +97,7 @@ def plan_for(
 
 def _labels_of(paths: Paths, name: str) -> set[str]:
     """Kind and name of what a stack has made."""
-    state = json.loads(pulumi_cli.checkpoint(paths, name).read_text())
-    resources = state.get("checkpoint", {}).get("latest", {}).get("resources") or []
+    resources = (pulumi_cli.kept_state(paths, name) or {}).get("resources") or []
     return {
         f"{one['type'].rpartition(':')[2]} {one['id'].rpartition('/')[2]}"
         for one in resources

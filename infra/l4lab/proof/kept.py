@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from l4lab import engine_words, pulumi_cli
+from l4lab.errors import StackError
 from l4lab.proof.fingerprints import settled, snapshot
 from l4lab.proof.model import API, Fingerprint, Scope, read_json, write_json
 from l4lab.state import Access, Paths
@@ -97,10 +96,9 @@ def others(paths: Paths, stack: str) -> frozenset[str]:
 def objects_of(paths: Paths, stack: str) -> list[str]:
     """The objects that a stack has made or begun to make, in its own order."""
     try:
-        state: dict[str, Any] = json.loads(pulumi_cli.checkpoint(paths, stack).read_text())
-    except (FileNotFoundError, ValueError):
-        return []  # never deployed, or cut off while it was written: Pulumi says so itself
-    latest = (state.get("checkpoint") or {}).get("latest") or {}
+        latest = pulumi_cli.kept_state(paths, stack) or {}
+    except StackError:
+        return []  # cut off while it was written: Pulumi says so itself
     begun = [one["resource"] for one in latest.get("pending_operations") or []]
     found = []
     for one in [*(latest.get("resources") or []), *begun]:
