@@ -18,6 +18,7 @@ from typing import Any
 from l4lab import bundle as bundles
 from l4lab import inventory
 from l4lab.bundle import Bundle
+from l4lab.certificate import refuse_expired
 from l4lab.errors import MachineError, UsageError
 from l4lab.machines import get_driver
 from l4lab.machines.disks import bases
@@ -342,12 +343,14 @@ class Cluster:
 
         Raises:
             UsageError: The cluster is not up, or ``up`` did not end well.
+            MachineError: A machine does not run, or the cluster's certificates have expired.
         """
         access = self.access()
         if not self.paths.kubeconfig.exists():
             raise UsageError(
                 "the cluster is not up", "the last up did not come to its end", "./l4lab up"
             )
+        refuse_expired(self.paths.kubeconfig)
         self.driver.enter()
         return access
 

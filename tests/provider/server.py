@@ -1,6 +1,8 @@
 """A real Kubernetes API on loopback (etcd, API server, controllers) and a stand-in for kubelet."""
 
+import base64
 import contextlib
+import functools
 import json
 import os
 import secrets
@@ -15,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from l4lab.retry import wait_for
+from tests.provider.certificates import Authority
 
 COMMANDS = ("etcd", "kube-apiserver", "kube-controller-manager")
 NODE = "node-of-the-test"
@@ -32,6 +35,7 @@ class Server:
 
     folder: Path
     binaries: Path
+    options: tuple = ()
     port: int = field(default_factory=free_port)
     token: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     processes: list = field(default_factory=list)
@@ -48,9 +52,15 @@ class Server:
     def certificate(self):
         return self.folder / "certificates" / "apiserver.crt"
 
+    @functools.cached_property
+    def authority(self):
+        """Who signs the certificates that the API server lets clients in with."""
+        return Authority("clients")
+
     def start(self):
         etcd, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
         self._key()
+        (self.folder / "clients.pem").write_bytes(self.authority.certificate)
         (self.folder / "tokens.csv").write_text(f"{self.token},admin,admin,system:masters\n")
         self._run(
             "etcd",
@@ -70,11 +80,13 @@ class Server:
             f"--secure-port={self.port}",
             f"--cert-dir={self.certificate.parent}",
             f"--token-auth-file={self.folder / 'tokens.csv'}",
+            f"--client-ca-file={self.folder / 'clients.pem'}",
             "--authorization-mode=RBAC",
             "--service-cluster-ip-range=10.10.0.0/16",
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={key}",
             f"--service-account-signing-key-file={key}",
+            *self.options,
         )
         wait_for("the API server", self._not_ready, within=120)
         self.write_kubeconfig(self.kubeconfig)
@@ -111,8 +123,22 @@ class Server:
             )
         )
 
-    def write_kubeconfig(self, path, *, url=None):
-        cluster = {"server": url or self.url, "certificate-authority": str(self.certificate)}
+    def write_kubeconfig(self, path, *, url=None, authority=None, ends=None):
+        """A kubeconfig as kubeadm writes it, but for its token.
+
+        Args:
+            path: Where to.
+            url: Of another server.
+            authority: Who has signed that server's certificate, as PEM.
+            ends: When the client's certificate ends, which it has in place of a token.
+        """
+        trusted = base64.b64encode(authority or self.certificate.read_bytes()).decode()
+        cluster = {"server": url or self.url, "certificate-authority-data": trusted}
+        user = {"token": self.token}
+        if ends:
+            pair = self.authority.sign("admin", group="system:masters", ends=ends)
+            names = ("client-certificate-data", "client-key-data")
+            user = {n: base64.b64encode(pem).decode() for n, pem in zip(names, pair, strict=True)}
         path.write_text(
             json.dumps(
                 {
@@ -120,7 +146,7 @@ class Server:
                     "kind": "Config",
                     "current-context": "test",
                     "clusters": [{"name": "test", "cluster": cluster}],
-                    "users": [{"name": "test", "user": {"token": self.token}}],
+                    "users": [{"name": "test", "user": user}],
                     "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
                 }
             )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any, Final
 
 from .api import CONFLICT, INVALID, NOT_FOUND, Api, ApiError, Kind
-from .objects import Object, Type, name_of, namespace_of
+from .objects import NO_ADDRESS, Object, Type, name_of, namespace_of
 from .values import Path
 
 Change = Enum("Change", "ADD UPDATE DELETE")
@@ -33,6 +33,9 @@ _IMMUTABLE: Final[dict[Type, tuple[Path, ...]]] = {
     Type("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"): (("roleRef",),),
     Type("v1", "Secret"): (("type",),),
 }
+
+_SERVICE: Final = Type("v1", "Service")
+_ADDRESS: Final = ("spec", "clusterIP")
 
 # Taken by the old object until it goes: a new one may well ask for the same.
 _UNIQUE: Final = ("clusterIP", "clusterIPs", "healthCheckNodePort")
@@ -65,10 +68,23 @@ def changes(old: Any, new: Any, path: Path = ()) -> dict[Path, Change]:  # noqa:
     return {} if old == new else {path: Change.UPDATE}
 
 
-def replacing(kind: Type, changed: dict[Path, Change]) -> set[Path]:
+def replacing(kind: Type, changed: dict[Path, Change], old: Object) -> set[Path]:
     """Those of the changes that always need a new object."""
     fixed = _IDENTITY + _IMMUTABLE.get(kind, ())
-    return {path for path in changed if any(path[: len(head)] == head for head in fixed)}
+    found = {path for path in changed if any(path[: len(head)] == head for head in fixed)}
+    # The server takes no address for "leave it as it is", and says nothing.
+    if taken_back(kind, old, changed).get(_ADDRESS) == NO_ADDRESS:
+        found.add(_ADDRESS)
+    return found
+
+
+def taken_back(kind: Type, old: Object, changed: dict[Path, Change]) -> dict[Path, Any]:
+    """What is not declared any more of a Service's spec, with its values so far."""
+    return {
+        path: _at(old, path)
+        for path, how in changed.items()
+        if kind == _SERVICE and how is Change.DELETE and path[:-1] == ("spec",)
+    }
 
 
 def check_new(api: Api, kind: Kind, wanted: Object) -> None:
@@ -92,16 +108,33 @@ def check_new(api: Api, kind: Kind, wanted: Object) -> None:
 
 
 def change_in_place(
-    api: Api, kind: Kind, wanted: Object, changed: Iterable[Path], *, dry_run: bool = False
+    api: Api,
+    kind: Kind,
+    wanted: Object,
+    changed: Iterable[Path],
+    *,
+    gone: Mapping[Path, Any],
+    dry_run: bool = False,
 ) -> Object:
     """Bring a live object to what is wanted, and return it as it is then.
 
     Server-side apply merges lists such as a Service's ports by key, and so leaves what others have
-    put there. Where that is in the way, the lists that changed are set as a whole.
+    put there. Where that is in the way, the lists that changed are set as a whole. It also leaves
+    fields that others have set: those of ``gone`` are taken away if they still have that value.
 
     Raises:
         ApiError: The change is refused.
     """
+    live = _applied(api, kind, wanted, changed, dry_run=dry_run)
+    left = {path for path, value in gone.items() if _at(live, path) == value}
+    if left:
+        live = api.overwrite(kind, wanted, _only(wanted, left), dry_run=dry_run)
+    return live
+
+
+def _applied(
+    api: Api, kind: Kind, wanted: Object, changed: Iterable[Path], *, dry_run: bool
+) -> Object:
     lists = _lists(wanted, changed)
     try:
         live = api.apply(kind, wanted, dry_run=dry_run)
@@ -147,7 +180,12 @@ def _only(wanted: Object, paths: Iterable[Path]) -> Object:
 
 
 def refuses_change(
-    api: Api, kind: Kind, wanted: Object, changed: Iterable[Path]
+    api: Api,
+    kind: Kind,
+    wanted: Object,
+    changed: Iterable[Path],
+    *,
+    gone: Mapping[Path, Any],
 ) -> ApiError | None:
     """Have the API server judge a change: None if it can be made in place.
 
@@ -159,7 +197,7 @@ def refuses_change(
         ApiError: The object would be refused in any case.
     """
     try:
-        change_in_place(api, kind, wanted, changed, dry_run=True)
+        change_in_place(api, kind, wanted, changed, gone=gone, dry_run=True)
     except ApiError as refused:
         if refused.status == NOT_FOUND:
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 import grpc  # type: ignore[import-untyped]  # ships no types
@@ -144,10 +144,13 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         changed = diff.changes(old, new)
         if imported:  # a field that no program wrote is not taken away, it is left alone
             changed = {path: how for path, how in changed.items() if how is not diff.Change.DELETE}
-        replaces = diff.replacing(kind, changed)
+        replaces = diff.replacing(kind, changed, old)
         if changed and not replaces and self._api and not values.has_unknown(new):
             try:
-                refused = diff.refuses_change(self._api, self._served(kind), new, changed)
+                gone = diff.taken_back(kind, old, changed)
+                refused = diff.refuses_change(
+                    self._api, self._served(kind), new, changed, gone=gone
+                )
             except ApiError as failed:
                 raise RefusedError(
                     values.redact(str(failed), value=new, secrets=secrets)
@@ -203,7 +206,10 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             live = None
         if live is None or "deletionTimestamp" in live["metadata"]:
             return proto.ReadResponse()
-        found = objects.drifted(inputs, before, live) if inputs else objects.imported_inputs(live)
+        found = objects.imported_inputs(live)
+        if inputs:
+            found = objects.drifted(inputs, before, live)
+            found = objects.set_by_others(kind, found, before, live)
         secrets |= objects.secret_paths(kind, found) | objects.secret_paths(kind, live)
         trouble = awaits.trouble_of(self._reach(), live) if inputs else None
         state = {
@@ -224,7 +230,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             merged = _merged(before, wanted)
             return proto.UpdateResponse(properties=values.encode(merged, secrets | was_secret))
         old, _ = values.decode(request.old_inputs)
-        live = self._apply(kind, wanted, secrets, changed=diff.changes(old, wanted))
+        live = self._apply(kind, wanted, secrets, old=old)
         live = self._await(
             live, wanted, secrets, context=context, timeout=request.timeout, urn=request.urn
         )
@@ -308,10 +314,14 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         wanted: Object,
         secrets: frozenset[Any],
         *,
-        changed: Iterable[values.Path] = (),
+        old: Object | None = None,
     ) -> Object:
+        changed = diff.changes(old, wanted) if old else {}
+        gone = diff.taken_back(kind, old or {}, changed)
         try:
-            return diff.change_in_place(self._reach(), self._served(kind), wanted, changed)
+            return diff.change_in_place(
+                self._reach(), self._served(kind), wanted, changed, gone=gone
+            )
         except ApiError as refused:
             raise RefusedError(
                 values.redact(str(refused), value=wanted, secrets=secrets)
