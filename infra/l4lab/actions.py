@@ -202,8 +202,11 @@ def status(cluster: Cluster) -> dict[str, Any]:
             ],
             timeout=15,
         ).stdout
-    except (CommandError, L4labError) as failed:
+    except CommandError as failed:
         data["api"] = str(failed.reason or failed.brief)
+        return data
+    except L4labError as failed:
+        data["api"] = ": ".join(filter(None, (failed.brief, failed.reason)))
         return data
     data["api"] = "answers"
     for node in json.loads(said)["items"]:

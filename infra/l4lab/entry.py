@@ -22,7 +22,9 @@ def ssh(cluster: Cluster, name: str, command: Sequence[str]) -> NoReturn:
     machine = topology.machine(name)
     if not machine:
         known = ", ".join(machine.name for machine in topology.machines)
-        raise UsageError(f"there is no machine {name!r}", f"the machines are: {known}")
+        raise UsageError(
+            f"there is no machine {name!r}", f"the machines are: {known}", "./l4lab status"
+        )
     cluster.driver.enter()
     words = list(command)
     if words and machine.user != "root":
@@ -51,7 +53,11 @@ def execute(cluster: Cluster, command: Sequence[str]) -> NoReturn:
     access = cluster.enter()
     os.environ["KUBECONFIG"] = str(access.paths.kubeconfig)
     if not shutil.which(command[0]):
-        raise UsageError(f"there is no program {command[0]!r} on this host")
+        raise UsageError(
+            f"there is no program {command[0]!r} on this host",
+            "exec runs programs of the host, inside the lab network",
+            f"./l4lab ssh MACHINE {shlex.join(command)}, to run it on a machine",
+        )
     _become(list(command))
 
 

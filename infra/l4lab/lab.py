@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -114,5 +115,7 @@ def get_lab(project: Path, name: str) -> Lab:
     labs = find_labs(project)
     if name not in labs:
         known = ", ".join(labs)
-        raise UsageError(f"there is no lab {name!r}", f"the labs are: {known}", "./l4lab labs")
+        near = difflib.get_close_matches(name.casefold(), labs, n=1)
+        then = f"did you mean {near[0]}?" if near else "./l4lab labs"
+        raise UsageError(f"there is no lab {name!r}", f"the labs are: {known}", then)
     return labs[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import sys
 from importlib import metadata
@@ -120,12 +121,15 @@ def kept_state(paths: Paths, stack: str) -> dict[str, Any] | None:
     path = checkpoint(paths, stack)
     try:
         kept = json.loads(path.read_text())
-        return dict((kept.get("checkpoint") or {}).get("latest") or {})
+        return dict((kept["checkpoint"] or {}).get("latest") or {})
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as failed:
+    except (OSError, ValueError, KeyError, TypeError) as failed:
         raise StackError(
-            f"cannot read the state of stack {stack}", str(failed), details=path
+            f"cannot read the state of stack {stack}",
+            str(failed),
+            f"delete the file, then ./l4lab reset {stack}: it finds objects by name and labels",
+            path,
         ) from failed
 
 
@@ -144,13 +148,15 @@ def free_stale_lock(access: Access, stack: str) -> None:
         pid = int(holder.get("pid", 0))
         if holder.get("hostname", os.uname().nodename) != os.uname().nodename:
             who = f"process {pid} on host {holder['hostname']}"
+            then = f"wait for it to end; if that host is no more: rm {shlex.quote(str(path))}"
         elif pid and is_running(pid):
             who = f"process {pid} (pulumi)"
+            then = f"wait for it to end, or: kill -INT {pid}"
         else:
             path.unlink(missing_ok=True)
             continue
         raise LockedError(
             f"the stack of lab {stack} is in use",
             f"held by {who}",
-            f"wait for it to end, or: kill -INT {pid}",
+            then,
         )

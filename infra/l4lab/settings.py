@@ -78,9 +78,15 @@ def load(path: Path | None, project: Path) -> Settings:
     try:
         raw = tomllib.loads(file.read_text())
     except FileNotFoundError as failed:
-        raise SettingsError(f"there is no file {file}", "it was named by --config") from failed
+        raise SettingsError(
+            f"there is no file {file}",
+            "it was named by --config or L4LAB_CONFIG",
+            f"name another, or none: then {FILE} counts, or the defaults",
+        ) from failed
     except (OSError, UnicodeDecodeError) as failed:
-        raise SettingsError(f"cannot read {file}", str(failed)) from failed
+        raise SettingsError(
+            f"cannot read {file}", str(failed), "it must be a text in UTF-8 that you may read"
+        ) from failed
     except tomllib.TOMLDecodeError as failed:
         raise SettingsError(f"{file} is not TOML", str(failed), "mend that line") from failed
     return parse(raw, str(file))

@@ -176,6 +176,7 @@ def _operate(verb: str, lab: Lab, access: Access, on_event: OnEvent | None) -> O
     request = Request(verb=verb, lab=lab, access=access, asker=os.getpid())
     with lock(access.paths.pulumi / f"{lab.stack}.lock", f"the stack of lab {lab.stack}"):
         pulumi_cli.free_stale_lock(access, lab.stack)
+        pulumi_cli.kept_state(access.paths, lab.stack)  # Pulumi says little of a damaged one
         log = log_of(lab, access, verb)
         log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         log.touch(mode=0o600)

@@ -238,13 +238,10 @@ def _error(run: _Run, output: str) -> StackError:
     about = [one for one in run.errors if engine_words.is_object(one[0])] or run.errors
     urn, reason = about[0] if about else ("", engine_words.last_words(output))
     what = f": {engine_words.label(urn)}" if urn and "pulumi:pulumi:Stack" not in urn else ""
+    brief = f"cannot {run.verb} lab {run.lab.stack}{what}"
     again = run.lab.place.as_typed(f"./l4lab {run.verb} {run.lab.name}")
-    next_step = f"mend it, then: {again}"
-    if "cannot reach the Kubernetes API" in reason:
-        next_step = "./l4lab status"
-    elif "exists already" in reason:
-        next_step = f"delete it, then: {again}"
-    return StackError(f"cannot {run.verb} lab {run.lab.stack}{what}", reason, next_step, run.log)
+    then = engine_words.next_step(reason, run.lab.place, again=again)
+    return StackError(brief, reason, then, run.log)
 
 
 # -- what was left by an operation that was cut off

@@ -150,7 +150,9 @@ def step_of(lab: Guided, topology: Topology, name: str) -> Step:
     steps = {step.id: step for step in lab.steps(topology)}
     if name not in steps:
         raise UsageError(
-            f"lab {lab.name} has no step {name!r}", f"its steps are: {', '.join(steps)}"
+            f"lab {lab.name} has no step {name!r}",
+            f"its steps are: {', '.join(steps)}",
+            f"./l4lab lab {lab.name} --from {next(iter(steps))}",
         )
     return steps[name]
 

@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from functools import partial
-from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
@@ -18,9 +17,7 @@ from l4lab import stack
 from l4lab.errors import LockedError, StackError
 from l4lab.lab import Lab
 from l4lab.retry import wait_for
-from l4lab.state import Access, Paths, lock
-from l4lab.topology import Machine, Networks, Role, Topology
-from tests.provider.server import binaries
+from l4lab.state import lock
 
 pytestmark = pytest.mark.server
 
@@ -38,30 +35,6 @@ class MadeLab(Lab):
     @property
     def program(self):
         return self.given
-
-
-@pytest.fixture
-def access(server, kubelet, tmp_path):
-    folder, _ = binaries()
-    if not (folder / "pulumi").is_file():
-        pytest.skip(f"{folder} lacks pulumi")
-    paths = Paths(tmp_path / "state of a cluster")  # a space, as a user's folder may have
-    paths.root.mkdir(mode=0o700)
-    server.write_kubeconfig(paths.kubeconfig)
-    machine = Machine(
-        name="master", role=Role.CONTROL_PLANE, address=IPv4Address("192.168.128.11"), memory_mib=1
-    )
-    networks = Networks(
-        nodes=IPv4Network("192.168.128.0/24"),
-        pods=IPv4Network("10.244.0.0/16"),
-        services=IPv4Network("10.10.0.0/16"),
-    )
-    return Access(
-        topology=Topology(name="test", machines=(machine,), networks=networks),
-        paths=paths,
-        kubectl=folder / "kubectl",
-        pulumi=folder / "pulumi",
-    )
 
 
 def program_of(namespace, **options):

@@ -31,7 +31,7 @@ def test_a_new_folder_is_a_new_lab(project):
 
 def test_an_unknown_lab_is_answered_with_the_known_ones(project):
     with pytest.raises(UsageError) as raised:
-        get_lab(project, "clusterIP")
+        get_lab(project, "nosuch")
     assert raised.value.reason == "the labs are: clusterip, nodeport"
     assert raised.value.resolution == "./l4lab labs"
 

@@ -12,6 +12,7 @@ import pytest
 from l4lab import engine_words, pulumi_cli, stack
 from l4lab.errors import LockedError, StackError
 from l4lab.lab import Lab
+from l4lab.place import Place
 from l4lab.pulumi_command import Cli
 from l4lab.retry import wait_for
 from l4lab.state import Access, Paths
@@ -226,3 +227,24 @@ def test_before_up_there_is_nothing_to_deploy_to(access):
 
 def test_the_status_of_what_was_never_deployed_needs_no_cli(access):
     assert not stack.status(Lab(Path("labs/clusterip")), access).deployed
+
+
+@pytest.mark.parametrize(
+    ("reason", "then"),
+    [
+        ('namespaces "ann" not found', "./l4lab class up, then: AGAIN"),
+        ("cannot reach the Kubernetes API at https://a: refused", "./l4lab status"),
+        ("Deployment a/b: pod b-1, container c: ImagePullBackOff: no", "describe pod b-1 says"),
+        ("pod b-1: Unschedulable: 0/1 nodes", "kubectl -n ann describe pod b-1 says more"),
+        ("no pod has the labels it selects (run=x)", "mend it, then: AGAIN"),
+        ("failed to allocate a nodePort: range is full", "free one, then: AGAIN"),
+    ],
+)
+def test_a_refusal_names_what_to_do(reason, then):
+    place = Place(student="ann", namespace="ann")
+    assert then in engine_words.next_step(reason, place, again="AGAIN")
+
+
+def test_a_refusal_is_told_without_what_the_engine_packs_it_in():
+    packed = "kubernetes:v1:Secret resource 'a': property data value {map[a:b c]} has a problem: no"
+    assert engine_words.plain(packed) == "no"

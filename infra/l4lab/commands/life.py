@@ -71,7 +71,7 @@ def reset_(context: Context, lab: str | None, *, dry_run: bool) -> int:
     other pod and service networks if you like. Exit code 1: something is not as it was.
     """
     cluster = context.cluster
-    if lab:
+    if lab is not None:  # "" is a variable of a script that was empty, and not the whole cluster
         found = get_lab(console.PROJECT, lab)
         did = reset.plan(cluster, found) if dry_run else reset.reset(cluster, found)
         lines, proved = did.done, did.proof
@@ -83,7 +83,7 @@ def reset_(context: Context, lab: str | None, *, dry_run: bool) -> int:
         text = "\n".join(lines) or "nothing to remove"
     elif context.verbose:
         text = "\n".join([*lines, text])
-    if not dry_run and not lab:
+    if not dry_run and lab is None:
         text += "\nKubernetes is off the machines.\nnext: ./l4lab up"
     data = {"removed": list(lines), "proof": proved.to_data() if proved else None}
     context.result(data, text)

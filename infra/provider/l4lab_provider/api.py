@@ -6,6 +6,7 @@ import json
 import os
 import threading
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -14,6 +15,7 @@ FIELD_MANAGER: Final = "l4lab"
 _CONNECT_SECONDS: Final = 5.0
 _ANSWER_SECONDS: Final = 60.0
 
+UNAUTHORIZED: Final = 401
 NOT_FOUND: Final = 404
 CONFLICT: Final = 409
 INVALID: Final = 422
@@ -160,6 +162,9 @@ class Api:
             parsed = json.loads(answer.data or b"{}")
         except ValueError:
             parsed = {"message": answer.data[:500].decode(errors="replace").strip()}
+        if answer.status == UNAUTHORIZED:  # it says no more than that, whatever the reason
+            said = f"{host} refuses the kubeconfig: {_no_entry(client.configuration.cert_file)}"
+            raise ApiError(answer.status, {"message": said})
         if answer.status >= 400:  # noqa: PLR2004  where HTTP's refusals begin
             raise ApiError(answer.status, parsed if isinstance(parsed, dict) else {})
         return dict(parsed)
@@ -250,3 +255,15 @@ class Api:
         if uid:
             options["preconditions"] = {"uid": uid}
         self.request("DELETE", kind.url(namespace=namespace, name=name), body=options)
+
+
+def _no_entry(certificate: str | None) -> str:
+    """Why a client is not let in, as far as its certificate tells."""
+    if not certificate:
+        return "its token is unknown, or has expired"
+    from cryptography import x509  # noqa: PLC0415  nobody needs it who is let in
+
+    end = x509.load_pem_x509_certificate(Path(certificate).read_bytes()).not_valid_after_utc
+    if end > datetime.now(UTC):
+        return "its certificate is not of this cluster"
+    return f"its certificate has expired, it was good until {end:%Y-%m-%d %H:%M} UTC"

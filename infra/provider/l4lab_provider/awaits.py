@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from .api import Api, ApiError, UnreachableError
 from .objects import SKIP_AWAIT, TIMEOUT, Object, Type, annotation, id_of, name_of, namespace_of
+from .refusals import remaining
 
 DEFAULT_SECONDS: Final = 600.0
 EVERY: Final = 0.25
@@ -145,11 +146,7 @@ def wait_until_gone(
             holds = (
                 ", ".join(seen["metadata"].get("finalizers") or []) or "its containers still end"
             )
-            stuck = [
-                condition.get("message", "")
-                for condition in (seen.get("status") or {}).get("conditions") or []
-                if condition.get("status") == "True" and "Remaining" in condition.get("type", "")
-            ]
+            stuck = remaining(seen)
             ended = "cancelled" if cancelled.is_set() else f"not gone within {within:.0f} s"
             return f"{live['kind']} {id_of(live)} {ended}: held by {'; '.join([holds, *stuck])}"
         cancelled.wait(EVERY)

@@ -13,7 +13,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage  # type: ignore[import-unt
 from pulumi.runtime import proto
 from pulumi.runtime.proto import engine_pb2_grpc, provider_pb2_grpc, status_pb2
 
-from . import awaits, diff, objects, values
+from . import awaits, diff, objects, refusals, values
 from .api import Api, ApiError, Kind, UnknownKindError, UnreachableError
 from .objects import Object, Type
 
@@ -131,7 +131,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             self._settle_namespace(kind, news)
             self._judge(kind, olds=olds, news=news, secrets=secrets)
         except ApiError as refused:
-            told = values.redact(str(refused), value=news, secrets=secrets)
+            told = values.redact(self._told(refused, news), value=news, secrets=secrets)
             failures = [proto.CheckFailure(property=_first_field(refused), reason=told)]
         return proto.CheckResponse(inputs=values.encode(news, secrets), failures=failures)
 
@@ -324,8 +324,11 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             )
         except ApiError as refused:
             raise RefusedError(
-                values.redact(str(refused), value=wanted, secrets=secrets)
+                values.redact(self._told(refused, wanted), value=wanted, secrets=secrets)
             ) from refused
+
+    def _told(self, refused: ApiError, wanted: Object) -> str:
+        return refusals.told(self._reach(), refused, wanted)
 
     def _await(
         self,
