@@ -5,6 +5,7 @@ import pytest
 
 from l4lab.state import Access, Paths
 from l4lab.topology import Machine, Networks, Role, Topology
+from tests.provider.bad import Space
 from tests.provider.engine import Engine
 from tests.provider.server import FakeKubelet, Server, binaries
 
@@ -77,3 +78,8 @@ def access(server, kubelet, tmp_path):
         kubectl=folder / "kubectl",
         pulumi=folder / "pulumi",
     )
+
+
+@pytest.fixture
+def space(server, namespace):
+    return Space(server, namespace)
