@@ -28,6 +28,28 @@ REST = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
+class _NewFile(click.Path):
+    """A file that can be written, told before the work whose result it is to hold."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, dir_okay=False, writable=True)
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Path:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if not path.absolute().parent.is_dir():
+            self.fail(f"there is no folder {str(path.parent)!r}: make it first", param, ctx)
+        return path
+
+
+NEW_FILE = _NewFile()
+"""The type of an option that names a file to be written."""
+
+
 class Context:
     """What every command starts from: its options, and the cluster of the settings."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -106,6 +107,28 @@ def test_a_program_that_is_none(up):
     what, _, then = refused(l4lab("exec", "没有 这个"))
     assert what == "there is no program '没有 这个' on this host"
     assert "./l4lab ssh MACHINE '没有 这个'" in then
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["check", "clusterip", "--junit"], ["path", "outside", "my-nginx", "--svg"],
+        ["report", "--html"], ["report", "--junit"], ["smoke", "--html"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_file_that_cannot_be_written_is_told_before_the_work(up, project, words):
+    (project / "文件 夹").mkdir()
+    shutil.rmtree(up / "machines" / NODES[1])  # nothing is begun: a machine is missing
+    done = l4lab(*words, "没有/a b.out")
+    assert done.exit_code == 2
+    assert f"'{words[-1]}': there is no folder '没有': make it first" in done.stderr
+    done = l4lab(*words, str(project / "文件 夹"))
+    assert done.exit_code == 2
+    assert "is a directory" in done.stderr
+    done = l4lab(*words, str(project / "文件 夹" / "a b.out"))
+    assert "no folder" not in done.stderr
+    assert re.search("does not run|is there already", done.stderr)
 
 
 # --- settings -----------------------------------------------------------------------------------

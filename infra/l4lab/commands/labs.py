@@ -53,7 +53,7 @@ def deploy(context: Context, lab: str) -> None:
 )
 @click.option(
     "--junit",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=console.NEW_FILE,
     metavar="FILE",
     help="Also write the results as JUnit XML.",
 )
@@ -153,7 +153,7 @@ def destroy(context: Context, lab: str) -> None:
 @click.argument("target")
 @click.option(
     "--svg",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=console.NEW_FILE,
     metavar="FILE",
     help="Also draw it to an SVG file.",
 )
@@ -180,7 +180,7 @@ def path_(context: Context, client: str, target: str, *, svg: Path | None) -> in
 @click.argument("labs", nargs=-1, shell_complete=lab_names)
 @click.option(
     "--html",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=console.NEW_FILE,
     default="l4lab-report.html",
     show_default=True,
     metavar="FILE",
@@ -188,7 +188,7 @@ def path_(context: Context, client: str, target: str, *, svg: Path | None) -> in
 )
 @click.option(
     "--junit",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=console.NEW_FILE,
     metavar="FILE",
     help="Also write the results as JUnit XML.",
 )

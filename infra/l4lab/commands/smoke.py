@@ -19,19 +19,19 @@ from l4lab.lab import find_labs, get_lab
 @click.argument("labs", nargs=-1, shell_complete=lab_names)
 @click.option(
     "--junit",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=console.NEW_FILE,
     metavar="FILE",
     help="Write the results as JUnit XML.",
 )
 @click.option(
     "--html",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=console.NEW_FILE,
     metavar="FILE",
     help="Write a page about cluster and labs.",
 )
 @click.option(
     "--diagnostics",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=console.NEW_FILE,
     default="l4lab-diagnostics.tar.gz",
     show_default=True,
     metavar="FILE",
