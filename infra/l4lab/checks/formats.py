@@ -27,7 +27,7 @@ _COLUMNS: Final = (
 
 
 def to_tap(report: LabReport) -> str:
-    """TAP version 13, which all read: a test point each check and vantage; what is red has its text below it."""
+    """TAP version 13, which all read: a test point each check and vantage, red ones explained."""
     lines = ["TAP version 13", f"1..{len(report.results)}"]
     for number, result in enumerate(report.results, start=1):
         word = "ok" if result.green else "not ok"
