@@ -12,6 +12,7 @@ import pytest
 
 from l4lab import stack
 from l4lab.errors import LockedError
+from l4lab.pulumi_cli import is_running
 from l4lab.retry import wait_for
 from tests.provider.test_stack import PROJECT, access, lab_of
 
@@ -102,6 +103,7 @@ def test_after_kill_9_the_next_one_knows_what_was_made(access, server, namespace
     for process in (cli, operation, deploying.pid):
         os.kill(process, signal.SIGKILL)
     deploying.wait(60)
+    wait_for("its end", lambda: "it runs" if is_running(cli) else None, within=60, every=0.1)
     assert stack.status(lab_of(namespace), access).pending
     if verb == "deploy":
         stack.deploy(lab_of(namespace), access)
