@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,8 @@ def cluster(host_before):
     """The cluster, not yet up; ended when the tests are over."""
     found = Cluster(PROJECT, parse({"cluster": {"name": NAME}}, "tests"), Progress())
     found.down()
+    # What a class of a run that was cut off had found outlives its cluster.
+    shutil.rmtree(found.paths.root, ignore_errors=True)
     yield found
     if not os.environ.get("L4LAB_KEEP"):
         found.down()

@@ -136,7 +136,7 @@ def failed_last(paths: Paths, turn: str) -> list[str] | None:
 
 
 def _file(paths: Paths, student: str, lab: str) -> Path:
-    return paths.classroom / "results" / student / f"{lab}.json"
+    return paths.class_results / student / f"{lab}.json"
 
 
 def _last(paths: Paths, turn: str) -> Path:
