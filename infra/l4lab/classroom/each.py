@@ -182,8 +182,8 @@ def reset(
         labs = [lab] if lab else there(cluster.paths, find_labs(cluster.project).values())
         asked = lab_reset.plan if dry_run else lab_reset.reset
         cluster.enter()
-        told = [(one, asked(cluster, one)) for one in labs]
-        lines = [f"{one.name}: {line}" for one, did in told for line in did.done]
+        told = [(found, asked(cluster, found)) for found in labs]
+        lines = [f"{found.name}: {line}" for found, did in told for line in did.done]
         data = {"dry_run": dry_run, "list": list(lines)}
         if dry_run:
             note = f"{len(lines)} things to do"

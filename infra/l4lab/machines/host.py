@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import socket
@@ -73,9 +74,9 @@ def turned(processors: list[int], machines: int, neighbours: int) -> list[int]:
         neighbours: How many clusters come before.
     """
     count = len(processors)
-    # Side by side where they fit; each time around one further, lest it ends where it began.
-    first = neighbours * machines + neighbours * machines // count
-    start = (first if machines <= count else neighbours) % count
+    # Side by side; one further each time that this would begin where it began.
+    around = count // math.gcd(count, machines)
+    start = (neighbours * machines + neighbours // around) % count
     return [*processors[start:], *processors[:start]]
 
 
