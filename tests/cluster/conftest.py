@@ -23,7 +23,7 @@ from tests.cluster.host import fingerprint, into_host
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
 NAME = "l4lab-test"
-LAST = ("test_life.py", "test_smoke.py", "test_ssh.py")
+LAST = ("test_life.py", "test_smoke.py", "test_each.py", "test_ssh.py")
 
 
 def pytest_collection_modifyitems(items):

@@ -153,18 +153,6 @@ def test_down_of_nothing():
     assert json.loads(l4lab("down", "--json").stdout) == {"was_there": False}
 
 
-def test_down_names_the_results_that_it_keeps(project):
-    root = project / ".l4lab" / "l4lab"
-    results = root / "class" / "results"
-    results.mkdir(parents=True)
-    (root / "cluster.json").write_text("{}")
-    told = f"The class's results are kept: {results}\n"
-    assert l4lab("down").stdout == f"Nothing is left.\n{told}"
-    assert l4lab("down").stdout == f"There was nothing to end.\n{told}"
-    data = json.loads(l4lab("down", "--json").stdout)
-    assert data == {"was_there": False, "results": str(results)}
-
-
 def test_results_go_to_stdout_and_progress_to_stderr(project):
     root = project / ".l4lab" / "l4lab"
     root.mkdir(parents=True)

@@ -123,6 +123,19 @@ def test_help_of_every_command():
         assert "--only" in done.stdout
 
 
+def test_down_of_the_cluster_names_the_results_that_it_keeps(project):
+    def down(*words):
+        return CliRunner().invoke(cli.main, ["down", *words], prog_name="l4lab").stdout
+
+    paths = paths_of(project, "l4lab")
+    paths.class_results.mkdir(parents=True)
+    paths.record.write_text("{}")
+    told = f"The class's results are kept: {paths.class_results}\n"
+    assert down() == f"Nothing is left.\n{told}"
+    assert down() == f"There was nothing to end.\n{told}"
+    assert json.loads(down("--json")) == {"was_there": False, "results": str(paths.class_results)}
+
+
 # --- a cluster for each -------------------------------------------------------------------------
 
 
