@@ -7,7 +7,6 @@ there. On failure machines are kept: they are slow to make and tell what happene
 from __future__ import annotations
 
 import contextlib
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -29,7 +28,7 @@ from l4lab.proof import Fingerprint, Proof, Scope, compare, prove, snapshot
 from l4lab.proof import read_json as read_fingerprint
 from l4lab.proof.kept import forget_stacks, machines_file, remember_machines
 from l4lab.settings import Settings
-from l4lab.state import Access, lock, paths_of, read_json, write_json
+from l4lab.state import Access, forget, is_known, lock, paths_of, read_json, write_json
 from l4lab.topology import Networks, Topology
 
 _PLAYBOOK_DEADLINE = 900  # seconds; measured: about 50
@@ -203,6 +202,8 @@ class Cluster:
     def down(self, *, keep_disks: bool = False) -> bool:
         """End the machines; without ``keep_disks`` forget the cluster altogether.
 
+        What a class was found to have done is nobody's to forget here: its results stay.
+
         Returns:
             Whether there was anything to end.
 
@@ -211,7 +212,7 @@ class Cluster:
             PlaybookError: The cluster cannot be taken off hosts that were given.
             LockedError: Another l4lab works on the cluster.
         """
-        if not self.paths.root.exists():
+        if not is_known(self.paths):
             return False
         with self._locked():
             end_leftovers(self.paths)
@@ -223,7 +224,7 @@ class Cluster:
             with self.progress.step(title):
                 self.driver.down(keep_disks=keep_disks)
             if not keep_disks:
-                self._forget()
+                forget(self.paths, last=self._lock)
         with contextlib.suppress(OSError):
             self.paths.root.rmdir()
             self.paths.root.parent.rmdir()  # only when no other cluster is in it
@@ -237,20 +238,6 @@ class Cluster:
         self.paths.kubeconfig.unlink(missing_ok=True)
         if not keep_disks:
             self._play("leave.yml", "hosts as they were found")
-
-    def _forget(self) -> None:
-        """Delete the state, the lock last: nobody else may begin while something is left."""
-        for entry in self.paths.root.iterdir():
-            if entry == self._lock:
-                continue
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry, ignore_errors=True)
-            else:
-                entry.unlink(missing_ok=True)
-        self._lock.unlink(missing_ok=True)
-        link = self.paths.stack_link
-        if link.is_symlink() and link.readlink().is_relative_to(self.paths.root):
-            link.unlink()
 
     def reset(self) -> Reset:
         """Take Kubernetes and the database's lab off the machines, which stay up, and prove it.

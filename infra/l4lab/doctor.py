@@ -33,7 +33,7 @@ def examine(cluster: Cluster) -> list[Finding]:
     """Look at everything this host needs; changes nothing."""
     obstacles = cluster.driver.obstacles()
     topology = cluster.settings.topology
-    wanted = sum(machine.memory_mib for machine in topology.machines)
+    wanted = topology.memory_mib
     found = [
         Finding("processors", fine=True, seen=str(len(os.sched_getaffinity(0)))),
         Finding(

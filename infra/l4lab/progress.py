@@ -11,10 +11,11 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TextIO
 
+_TELLING = 0.2  # seconds between two looks at what a step does
 _HEARTBEAT = 30.0  # seconds between signs of life where there is no terminal
 
 
@@ -112,3 +113,27 @@ class Progress:
         else:
             self.stream.write(text + "\n")
         self.stream.flush()
+
+
+class Told(Progress):
+    """Draws nothing: whoever asked is told what the running step is at, in one line."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__(quiet=True)
+        self._tell = tell
+        self._telling = threading.Lock()  # steps are looked at from a thread of their own
+
+    def say(self, text: str) -> None:
+        """Hand on one line."""
+        with self._telling:
+            self._tell(text.strip())
+
+    def _paint(self, step: Step, over: threading.Event) -> None:
+        last = None
+        while True:
+            line = f"{step.title}: {step.doing}" if step.doing else step.title
+            if line != last:
+                self.say(line)
+                last = line
+            if over.wait(_TELLING):
+                return

@@ -6,6 +6,7 @@ and what would be right.
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ DRIVERS = ("local", "ssh")
 PROXY_MODES = ("ipvs", "nftables")
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _JUMP = re.compile(r"([a-z_][a-z0-9_-]*@)?[A-Za-z0-9.-]+(:[0-9]{1,5})?")
+LONGEST_NAME = 32
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 # A machine with less does not come up: measured with what each role runs.
 _LEAST_MEMORY_MIB = {
@@ -106,7 +108,7 @@ def parse(raw: dict[str, Any], file: str) -> Settings:
         raise reader.wrong(
             "cluster.name",
             f"{name!r} is not a name",
-            "use up to 32 of a-z, 0-9 and -, a letter or digit at both ends",
+            f"use up to {LONGEST_NAME} of a-z, 0-9 and -, a letter or digit at both ends",
         )
     reader.one_of("cluster.driver", cluster["driver"], DRIVERS)
     reader.one_of("cluster.proxy", cluster["proxy"], PROXY_MODES)
@@ -118,6 +120,37 @@ def parse(raw: dict[str, Any], file: str) -> Settings:
         proxy=cluster["proxy"],
         topology=Topology(name=name, machines=machines, networks=networks, given=given),
     )
+
+
+def to_toml(settings: Settings) -> str:
+    """The whole of the settings as a file that ``load`` makes the same settings of."""
+    topology = settings.topology
+    networks = topology.networks
+    lines = [
+        "[cluster]",
+        *_pairs(name=topology.name, driver=settings.driver, proxy=settings.proxy),
+        "\n[network]",
+        *_pairs(nodes=networks.nodes, pods=networks.pods, services=networks.services),
+    ]
+    if topology.given:
+        files = {"identity": topology.given.identity, "host_keys": topology.given.host_keys}
+        lines += ["\n[ssh]", *_pairs(jump=topology.given.jump)]
+        lines += _pairs(**{key: file for key, file in files.items() if file})
+    for machine in topology.machines:
+        lines += [
+            f"\n[machines.{machine.name}]",
+            *_pairs(role=machine.role.value, address=machine.address, memory=machine.memory_mib),
+            *(_pairs(user=machine.user, port=machine.port) if topology.given else []),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _pairs(**values: object) -> list[str]:
+    # A text of JSON is one of TOML, too.
+    return [
+        f"{key} = {value if isinstance(value, int) else json.dumps(str(value), ensure_ascii=False)}"
+        for key, value in values.items()
+    ]
 
 
 class _Reader:

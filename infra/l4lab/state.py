@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -83,6 +84,21 @@ class Paths:
     def classroom(self) -> Path:
         """What is remembered of a class: a folder for each student, results, the last runs."""
         return self.root / "class"
+
+    @property
+    def class_results(self) -> Path:
+        """What the checks of a class found: it outlives the cluster."""
+        return self.classroom / "results"
+
+    @property
+    def own_settings(self) -> Path:
+        """The whole settings of a cluster that a class made for one student, for ``--config``."""
+        return self.root / "settings.toml"
+
+    @property
+    def owner(self) -> Path:
+        """Which class made this cluster, and for which student (JSON)."""
+        return self.root / "student.json"
 
     def place_of(self, student: str) -> Place:
         """The place of a student of the class.
@@ -161,6 +177,37 @@ def read_json(path: Path) -> dict[str, Any] | None:
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """Write ``value`` as a private JSON file, whole or not at all."""
     write_private(path, json.dumps(value, indent=2) + "\n")
+
+
+def is_known(paths: Paths) -> bool:
+    """Whether there is a state of the cluster; what is kept of a class alone is none."""
+    root = paths.root
+    return root.exists() and {one.name for one in root.iterdir()} != {paths.classroom.name}
+
+
+def forget(paths: Paths, *, last: Path) -> None:
+    """Delete a cluster's state, but for the results of a class.
+
+    Args:
+        paths: The state.
+        last: The lock, which goes last: nobody else may begin while something is left.
+    """
+    kept = paths.class_results
+    entries = list(paths.root.iterdir())
+    if kept.is_dir():
+        entries.remove(paths.classroom)
+        entries += paths.classroom.iterdir()
+    for entry in entries:
+        if entry in (last, kept):
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
+    last.unlink(missing_ok=True)
+    link = paths.stack_link
+    if link.is_symlink() and link.readlink().is_relative_to(paths.root):
+        link.unlink()
 
 
 @contextlib.contextmanager

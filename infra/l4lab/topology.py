@@ -102,6 +102,11 @@ class Topology:
         """The machines that run MariaDB: none or one."""
         return self.with_role(Role.MARIADB)
 
+    @property
+    def memory_mib(self) -> int:
+        """What all machines may come to hold."""
+        return sum(machine.memory_mib for machine in self.machines)
+
     def machine(self, name: str) -> Machine | None:
         """The machine of that name, or None."""
         return next((machine for machine in self.machines if machine.name == name), None)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from tests.cluster.host import fingerprint, into_host
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
 NAME = "l4lab-test"
-LAST = ("test_life.py", "test_smoke.py", "test_ssh.py")
+LAST = ("test_life.py", "test_smoke.py", "test_each.py", "test_ssh.py")
 
 
 def pytest_collection_modifyitems(items):
@@ -61,6 +62,8 @@ def cluster(host_before):
     """The cluster, not yet up; ended when the tests are over."""
     found = Cluster(PROJECT, parse({"cluster": {"name": NAME}}, "tests"), Progress())
     found.down()
+    # What a class of a run that was cut off had found outlives its cluster.
+    shutil.rmtree(found.paths.root, ignore_errors=True)
     yield found
     if not os.environ.get("L4LAB_KEEP"):
         found.down()

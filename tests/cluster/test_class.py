@@ -6,6 +6,7 @@ What a student must not be able to do is tried for real, with that student's own
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -51,6 +52,8 @@ def klass(room):
         yield room
     finally:
         assert_well(verbs.down(room, CLASS.students))
+        # The cluster's end would leave them.
+        shutil.rmtree(room.paths.class_results, ignore_errors=True)
     spaces = {one["metadata"]["name"] for one in items(room) if one["kind"] == "Namespace"}
     assert not spaces & set(IDS)
 

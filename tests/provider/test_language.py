@@ -13,11 +13,10 @@ from pulumi.runtime.proto import language_pb2, language_pb2_grpc
 
 from l4lab import pulumi_cli, stack
 from l4lab.retry import wait_for
-from tests.provider.test_stack import MadeLab, access, program_of
+from tests.provider.test_stack import MadeLab, program_of
 
 pytestmark = pytest.mark.server
 
-__all__ = ["access"]  # the fixture
 
 PROJECT = Path(__file__).parents[2]
 MADE = """

@@ -176,6 +176,23 @@ def test_down_leaves_nothing(world):
     assert not cluster.down()
 
 
+def test_down_keeps_what_a_class_was_found_to_have_done_and_nothing_else(world):
+    cluster = world.cluster()
+    results = cluster.paths.class_results
+    for file in (results / "ann" / "clusterip.json", cluster.paths.classroom / "ann" / "lock"):
+        file.parent.mkdir(parents=True)
+        file.write_text("{}")
+    assert not cluster.down(), "a class alone is no cluster"
+    cluster.up()
+    assert cluster.down()
+    left = [path for path in cluster.paths.root.rglob("*") if path.is_file()]
+    assert left == [results / "ann" / "clusterip.json"]
+    assert sorted(cluster.paths.root.iterdir()) == [cluster.paths.classroom]
+    assert not cluster.down()
+    cluster.up()
+    assert all(status.running for status in cluster.status())
+
+
 def test_down_leaves_other_clusters_alone(world):
     one, two = world.cluster(), world.cluster(cluster={"name": "two"})
     one.up()

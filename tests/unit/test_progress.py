@@ -9,7 +9,7 @@ import re
 import pytest
 
 from l4lab import progress as module
-from l4lab.progress import Progress
+from l4lab.progress import Progress, Told
 from l4lab.retry import wait_for
 
 
@@ -120,3 +120,14 @@ def test_a_quiet_board():
     stream = io.StringIO()
     Progress(stream, quiet=True).board(["a"])
     assert stream.getvalue() == ""
+
+
+def test_who_is_told_hears_each_step_and_what_it_is_at():
+    heard = []
+    told = Told(heard.append)
+    with told.step("machines") as step:
+        wait_for("the title", lambda: None if heard else "nothing", within=20, every=0.01)
+        step.doing = "writing disks"
+        wait_for("the rest", lambda: None if len(heard) > 1 else "nothing", within=20, every=0.01)
+    told.say("  master: its key")
+    assert heard == ["machines", "machines: writing disks", "master: its key"]

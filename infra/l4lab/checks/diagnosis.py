@@ -6,6 +6,7 @@ in the file it would have filled.
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import time
@@ -15,7 +16,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from l4lab.checks.model import API, CannotMeasure, CheckResult, Vantage, Where
+from l4lab.checks.capture import capture, request_of
+from l4lab.checks.model import API, CannotMeasure, CheckResult, Observation, Vantage, Where
 from l4lab.checks.reach import Reach
 from l4lab.checks.report import explain
 from l4lab.state import write_private
@@ -144,8 +146,50 @@ def gather(
     write_private(folder / "trace.jsonl", trace_lines(red))
     commands = dict.fromkeys(seen.command for result in red for seen in result.trace)
     write_private(folder / "replay.sh", redacted("\n".join(["#!/bin/sh", "set -x", *commands, ""])))
+    if request := request_of(red):
+        for name, packets in capture(reach, topology.nodes, request).items():
+            file = folder / f"{name}.pcap"
+            file.touch(mode=0o600)
+            file.write_bytes(packets)
+    write_private(folder / "index.html", _index(lab, red, folder, request))
     _forget_old(logs, lab)
     return folder
+
+
+_TOLD = {
+    "failures.txt": "every red check, explained",
+    "trace.jsonl": "every command the red checks ran, and what it gave",
+    "replay.sh": "the same commands, to be run again",
+}
+
+
+def _index(lab: str, red: Sequence[CheckResult], folder: Path, request: Observation | None) -> str:
+    """A page over the folder: what is red, and what each file is."""
+    files = sorted(file.name for file in folder.iterdir())
+    packets = f"packets that passed while this was asked: {request.command}" if request else ""
+    rows = [
+        f'<li><a href="{html.escape(name)}">{html.escape(name)}</a> '
+        f"{html.escape(packets if name.endswith('.pcap') else _TOLD.get(name, ''))}</li>"
+        for name in files
+    ]
+    texts = [f"<pre>{html.escape(redacted(explain(result)))}</pre>" for result in red]
+    title = f"Lab {html.escape(lab)}: {len(red)} not green"
+    return "\n".join(
+        [
+            '<!doctype html><html lang="en"><meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width">',
+            '<meta name="color-scheme" content="light dark">',
+            f"<title>{title}</title>",
+            "<style>body{font:1rem/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}",
+            "pre{overflow:auto;padding:1rem;border:1px solid}</style>",
+            f"<h1>{title}</h1>",
+            *texts,
+            "<h2>Evidence</h2><ul>",
+            *rows,
+            "</ul></html>",
+            "",
+        ]
+    )
 
 
 def _ask(reach: Reach, vantage: Vantage, argv: Sequence[str]) -> str:

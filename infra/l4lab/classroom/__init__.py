@@ -1,8 +1,9 @@
-"""A class on one cluster: for each student a namespace, limits, a login, and the labs.
+"""A class: on one cluster a namespace, limits and a login for each student, or a cluster for each.
 
-``file`` reads classroom.yaml, ``objects`` says what a student gets, ``crew`` works for many
-students at once, ``verbs`` and ``reset`` are what the command line does, ``results`` keeps what
-came of the checks.
+``file`` reads classroom.yaml, ``crew`` works for many students at once, ``results`` keeps what
+came of the checks. What the command line does is in ``verbs`` and ``reset`` where one cluster is
+shared (``objects`` says what a student gets there), and in ``each`` where each has their own
+(``own`` and ``clusters`` say which).
 """
 
 from l4lab.classroom.file import FILE, load

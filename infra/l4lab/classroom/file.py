@@ -5,22 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import yaml
 
-from l4lab.classroom.model import Classroom, Limits, Student
+from l4lab.classroom import own
+from l4lab.classroom.model import EACH, SHAPES, SHARED, Classroom, Limits, Student
+from l4lab.classroom.reader import Reader
 from l4lab.errors import SettingsError, UsageError
 from l4lab.lab import get_lab
-from l4lab.place import COURSE_NODE_PORTS, Place
+from l4lab.place import COURSE, COURSE_NODE_PORTS, Place
+from l4lab.settings import Settings
 from l4lab.topology import Topology
 
 FILE: Final = "classroom.yaml"
-SHAPES: Final = ("shared", "each")
-_KEYS: Final = ("class", "shape", "students", "labs", "limits")
+_KEYS: Final = ("class", "shape", "clusters", "students", "labs", "limits")
 _ID: Final = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 _RESERVED: Final = re.compile(r"default|kube-.*|calico-.*|l4lab.*|results|last")
-_LONGEST_NAME: Final = 100
 # Least and most of each limit; a lab's pods need some of each.
 _BOUNDS: Final = {
     "at_once": (1, 16),
@@ -38,13 +39,13 @@ _MEMORY_OF_THE_CLUSTER: Final = 700
 _CPU_FREE: Final = 600
 
 
-def load(path: Path, project: Path, topology: Topology, known: Mapping[str, Place]) -> Classroom:
+def load(path: Path, project: Path, settings: Settings, known: Mapping[str, Place]) -> Classroom:
     """Read a class.
 
     Args:
         path: The file.
         project: The project's folder, for its labs.
-        topology: The cluster it is for.
+        settings: Of the cluster that the students share, or that each gets one like.
         known: Places that students of the class have already, by their ids: they keep them.
 
     Raises:
@@ -61,11 +62,11 @@ def load(path: Path, project: Path, topology: Topology, known: Mapping[str, Plac
     except yaml.YAMLError as failed:
         said = " ".join(str(failed).split())
         raise SettingsError(f"{path} is not YAML", said, "mend that line") from failed
-    return parse(raw, str(path), project=project, topology=topology, known=known)
+    return parse(raw, str(path), project=project, settings=settings, known=known)
 
 
 def parse(
-    raw: object, file: str, *, project: Path, topology: Topology, known: Mapping[str, Place]
+    raw: object, file: str, *, project: Path, settings: Settings, known: Mapping[str, Place]
 ) -> Classroom:
     """Turn what a file holds into a class.
 
@@ -73,66 +74,43 @@ def parse(
         SettingsError: A key is unknown, a value has the wrong type or cannot be, or the cluster is
             too small for the class.
     """
-    reader = _Reader(file)
+    reader = Reader(file)
     table = reader.table("the file", raw, _KEYS)
     name = reader.text("class", table.get("class"))
-    shape = table.get("shape", "shared")
+    shape = table.get("shape", SHARED)
     if shape not in SHAPES:
         raise reader.wrong("shape", f"there is no {shape!r}", f"one of: {', '.join(SHAPES)}")
-    if shape == "each":
-        raise reader.wrong(
-            "shape", "a cluster for each student cannot be made yet", "shape: shared"
-        )
-    limits = _limits(reader, table.get("limits", {}))
-    students = _students(reader, table.get("students"))
-    _fits(reader, len(students), limits, topology)
-    places = _places(reader, tuple(students), known)
+    limits = _limits(reader, table.get("limits", {}), shape)
+    names = _students(reader, table.get("students"))
+    if shape == EACH:
+        clusters = own.clusters(reader, table.get("clusters"), tuple(names), project, settings)
+        students = [
+            Student(id=one, name=full, place=COURSE, settings=clusters[one])
+            for one, full in names.items()
+        ]
+    else:
+        if "clusters" in table:
+            raise reader.wrong("clusters", "the students share one cluster", "shape: each")
+        _fits(reader, len(names), limits, settings.topology)
+        places = _places(reader, tuple(names), known)
+        students = [Student(id=one, name=full, place=places[one]) for one, full in names.items()]
     return Classroom(
         name=name,
-        students=tuple(
-            Student(id=one, name=full, place=places[one]) for one, full in students.items()
-        ),
-        labs=_labs(reader, table.get("labs"), project),
+        students=tuple(students),
+        labs=_labs(reader, table.get("labs"), project, shape),
         limits=limits,
+        shape=shape,
     )
 
 
-class _Reader:
-    """Words every refusal alike: the key, what is wrong, what would be right."""
-
-    def __init__(self, file: str) -> None:
-        self.file = file
-
-    def wrong(self, key: str, why: str, right: str | None = None) -> SettingsError:
-        return SettingsError(f"{self.file}: {key} is wrong", why, right)
-
-    def table(self, key: str, value: object, known: tuple[str, ...]) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            raise self.wrong(key, f"{value!r} is not a table", f"keys: {', '.join(known)}")
-        for one in value:
-            if one not in known:
-                raise SettingsError(
-                    f"{self.file}: unknown key {one} in {key}", f"the keys are: {', '.join(known)}"
-                )
-        return value
-
-    def text(self, key: str, value: object) -> str:
-        if not isinstance(value, str) or not value.strip():
-            raise self.wrong(key, f"{value!r} is not a text", "a name in any script")
-        if len(value) > _LONGEST_NAME or not value.isprintable():
-            raise self.wrong(
-                key, "it is too long, or not in one line", f"up to {_LONGEST_NAME} characters"
-            )
-        return value.strip()
-
-    def items(self, key: str, value: object) -> list[Any]:
-        if not isinstance(value, list) or not value:
-            raise self.wrong(key, f"{value!r} is not a list with something in it", "- one a line")
-        return value
-
-
-def _limits(reader: _Reader, raw: object) -> Limits:
+def _limits(reader: Reader, raw: object, shape: str) -> Limits:
     given = reader.table("limits", raw, tuple(_BOUNDS))
+    if shape == EACH and (idle := [key for key in given if key != "at_once"]):
+        raise reader.wrong(
+            f"limits.{idle[0]}",
+            "it is for students who share a cluster; with shape each a cluster is the student's",
+            "leave it out: l4lab.toml says how large the machines are",
+        )
     for key, value in given.items():
         least, most = _BOUNDS[key]
         # bool is an int to Python, not to a person
@@ -143,7 +121,7 @@ def _limits(reader: _Reader, raw: object) -> Limits:
     return Limits(**given)
 
 
-def _students(reader: _Reader, raw: object) -> dict[str, str]:
+def _students(reader: Reader, raw: object) -> dict[str, str]:
     found: dict[str, str] = {}
     for number, entry in enumerate(reader.items("students", raw), start=1):
         key = f"students[{number}]"
@@ -164,21 +142,23 @@ def _students(reader: _Reader, raw: object) -> dict[str, str]:
     return found
 
 
-def _labs(reader: _Reader, raw: object, project: Path) -> tuple[str, ...]:
+def _labs(reader: Reader, raw: object, project: Path, shape: str) -> tuple[str, ...]:
     names = reader.items("labs", raw)
     for number, name in enumerate(names, start=1):
         key = f"labs[{number}]"
         if not isinstance(name, str):
             raise reader.wrong(key, f"{name!r} is not a text", "the name of a lab")
         try:
-            get_lab(project, name).at(Place(student="anybody", namespace="anybody"))
+            lab = get_lab(project, name)
+            if shape == SHARED:
+                lab.at(Place(student="anybody", namespace="anybody"))
         except UsageError as failed:
             right = "leave it out" if failed.resolution is None else failed.resolution
             raise reader.wrong(key, f"{failed.brief}: {failed.reason}", right) from failed
     return tuple(dict.fromkeys(names))
 
 
-def _fits(reader: _Reader, count: int, limits: Limits, topology: Topology) -> None:
+def _fits(reader: Reader, count: int, limits: Limits, topology: Topology) -> None:
     """Whether the workers can give every student what the limits promise, all at once."""
     workers = topology.workers
     each = len(workers)
@@ -198,7 +178,7 @@ def _fits(reader: _Reader, count: int, limits: Limits, topology: Topology) -> No
             )
 
 
-def _places(reader: _Reader, ids: tuple[str, ...], known: Mapping[str, Place]) -> dict[str, Place]:
+def _places(reader: Reader, ids: tuple[str, ...], known: Mapping[str, Place]) -> dict[str, Place]:
     """A place for each student: the one that is known, else the first that nobody has."""
     size = len(COURSE_NODE_PORTS)
     taken = {place.first_node_port for place in known.values()}

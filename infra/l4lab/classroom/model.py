@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from l4lab.place import Place
+from l4lab.settings import Settings
+
+SHARED: Final = "shared"
+EACH: Final = "each"
+SHAPES: Final = (SHARED, EACH)
+"""One cluster with a namespace for each student; or a cluster for each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +36,20 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Student:
-    """One student: ``id`` names the namespace and the stacks, ``name`` is for people."""
+    """One student.
+
+    Attributes:
+        id: Names the namespace and the stacks, or the cluster.
+        name: For people.
+        place: Where labs are: a namespace of the shared cluster, or the usual place of one's own.
+        settings: Of the cluster of their own, as the files say it should be; None where one is
+            shared.
+    """
 
     id: str
     name: str
     place: Place
+    settings: Settings | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +60,12 @@ class Classroom:
     students: tuple[Student, ...]
     labs: tuple[str, ...]
     limits: Limits
+    shape: str = SHARED
+
+    @property
+    def has_clusters(self) -> bool:
+        """Whether each student has a cluster of their own."""
+        return self.shape == EACH
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,9 +46,17 @@ def report(classroom: Classroom, students: Sequence[Student], rows: Sequence[Row
     )
 
 
-def cards(classroom: Classroom, students: Sequence[Student]) -> str:
-    """The login cards as HTML, to be printed and cut."""
-    return _render("cards.html.j2", classroom=classroom, students=students)
+def cards(
+    classroom: Classroom, students: Sequence[Student], files: Mapping[str, Path] | None = None
+) -> str:
+    """The login cards as HTML, to be printed and cut.
+
+    Args:
+        classroom: The class.
+        students: For whom.
+        files: The settings file of each student's cluster, where they have clusters.
+    """
+    return _render("cards.html.j2", classroom=classroom, students=students, files=files or {})
 
 
 def _cell(rows: Sequence[Row]) -> Cell:

@@ -55,6 +55,20 @@ def kept(paths: Paths, student: str, lab: str) -> dict[str, Any] | None:
     return read_json(_file(paths, student, lab))
 
 
+def outcome(student: str, report: LabReport) -> Outcome:
+    """A student's turn in ``check``, in a line and as data."""
+    red = ", ".join(report.red)
+    good = sum(result.green for result in report.results)
+    return Outcome(
+        student=student,
+        ok=report.passed,
+        seconds=report.seconds,
+        note=f"{good} of {len(report.results)} green" + (f"; not green: {red}" if red else ""),
+        next=f"./l4lab class report --only {student}" if red else None,
+        data={"red": list(report.red), "passed": report.passed},
+    )
+
+
 def rows(paths: Paths, classroom: Classroom, students: Iterable[Student]) -> list[Row]:
     """Every check of every student, in the order of the class; a lab not checked is one row."""
     found = []
@@ -136,7 +150,7 @@ def failed_last(paths: Paths, turn: str) -> list[str] | None:
 
 
 def _file(paths: Paths, student: str, lab: str) -> Path:
-    return paths.classroom / "results" / student / f"{lab}.json"
+    return paths.class_results / student / f"{lab}.json"
 
 
 def _last(paths: Paths, turn: str) -> Path:

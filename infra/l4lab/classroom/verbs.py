@@ -140,16 +140,7 @@ def check(
                 on_result=lambda result: tell(f"{result.state} {result.id}"),
             )
             results.keep(room.paths, student.id, report)
-        red = ", ".join(report.red)
-        good = sum(result.green for result in report.results)
-        return Outcome(
-            student=student.id,
-            ok=report.passed,
-            seconds=report.seconds,
-            note=f"{good} of {len(report.results)} green" + (f"; not green: {red}" if red else ""),
-            next=f"./l4lab class report --only {student.id}" if red else None,
-            data={"red": list(report.red), "passed": report.passed},
-        )
+        return results.outcome(student.id, report)
 
     outcomes = room.for_all(students, one, f"check {lab.name}")
     results.remember(room.paths, f"check-{lab.name}", outcomes)

@@ -12,7 +12,19 @@ from typing import Any, TypeVar
 import click
 
 from l4lab import console
-from l4lab.classroom import FILE, Classroom, Outcome, Student, load, pages, reset, results, verbs
+from l4lab.classroom import (
+    FILE,
+    Classroom,
+    Outcome,
+    Student,
+    each,
+    load,
+    pages,
+    reset,
+    results,
+    verbs,
+)
+from l4lab.classroom.clusters import Clusters
 from l4lab.classroom.room import Room, known_places
 from l4lab.commands.completing import lab_names
 from l4lab.console import Context, common
@@ -36,6 +48,14 @@ class Chosen:
         """The class on its cluster, which must be up."""
         access = self.context.cluster.enter()
         return Room(classroom=self.classroom, access=access, progress=self.context.progress)
+
+    @property
+    def clusters(self) -> Clusters | None:
+        """The students' own clusters; None where they share one."""
+        if not self.classroom.has_clusters:
+            return None
+        context = self.context
+        return Clusters(classroom=self.classroom, base=context.cluster, progress=context.progress)
 
     def again(self, turn: str) -> Chosen:
         """Only those who failed when that was done last."""
@@ -73,7 +93,7 @@ def _classroom(function: _Function) -> _Function:
         classroom = load(
             file or console.PROJECT / FILE,
             console.PROJECT,
-            cluster.settings.topology,
+            cluster.settings,
             known_places(cluster.paths),
         )
         return function(Chosen(context, classroom, _matching(classroom, only)), **rest)
@@ -113,15 +133,20 @@ def _told(context: Context, outcomes: Sequence[Outcome], what: str) -> int:
 
 @click.group("class")
 def class_() -> None:
-    """A class of students on one cluster; every command takes --only, --file and --json."""
+    """A class of students, who share a cluster or have one each.
+
+    Every command takes --only, --file and --json.
+    """
 
 
 @class_.command("up")
 @_failed
 @_classroom
 def up(chosen: Chosen, *, failed: bool) -> int:
-    """Give each student a namespace with bounds, a login, and note the clean state."""
+    """Give each student a namespace with bounds and a login, or a cluster; note the clean state."""
     chosen = chosen.again("up") if failed else chosen
+    if own := chosen.clusters:
+        return _told(chosen.context, each.up(own, chosen.students), "up")
     return _told(chosen.context, verbs.up(chosen.room, chosen.students), "up")
 
 
@@ -133,7 +158,10 @@ def deploy(chosen: Chosen, lab: str, *, failed: bool) -> int:
     """Deploy LAB for each student."""
     found = chosen.lab(lab)
     chosen = chosen.again(f"deploy-{lab}") if failed else chosen
-    outcomes = verbs.deploy(chosen.room, chosen.students, found)
+    if own := chosen.clusters:
+        outcomes = each.deploy(own, chosen.students, found)
+    else:
+        outcomes = verbs.deploy(chosen.room, chosen.students, found)
     return _told(chosen.context, outcomes, f"deploy {lab}")
 
 
@@ -146,14 +174,19 @@ def check(chosen: Chosen, lab: str, *, exercises: bool, failed: bool) -> int:
     """Check LAB of each student, and keep the results."""
     found = chosen.lab(lab)
     chosen = chosen.again(f"check-{lab}") if failed else chosen
-    outcomes = verbs.check(chosen.room, chosen.students, found, exercises=exercises)
+    if own := chosen.clusters:
+        outcomes = each.check(own, chosen.students, found, exercises=exercises)
+    else:
+        outcomes = verbs.check(chosen.room, chosen.students, found, exercises=exercises)
     return _told(chosen.context, outcomes, f"check {lab}")
 
 
 @class_.command("status")
 @_classroom
 def status(chosen: Chosen) -> int:
-    """Say how each student's namespace and labs are."""
+    """Say how each student's namespace or cluster, and labs are."""
+    if own := chosen.clusters:
+        return _told(chosen.context, each.status(own, chosen.students), "status")
     return _told(chosen.context, verbs.status(chosen.room, chosen.students), "status")
 
 
@@ -166,14 +199,19 @@ def reset_(chosen: Chosen, *, lab: str | None, dry_run: bool, failed: bool) -> i
     """Take each student back to the clean state that class up saw, and prove it."""
     found = chosen.lab(lab) if lab else None
     chosen = chosen.again("reset") if failed else chosen
-    outcomes = reset.reset(chosen.room, chosen.students, lab=found, dry_run=dry_run)
+    if own := chosen.clusters:
+        outcomes = each.reset(own, chosen.students, lab=found, dry_run=dry_run)
+    else:
+        outcomes = reset.reset(chosen.room, chosen.students, lab=found, dry_run=dry_run)
     return _told(chosen.context, outcomes, "reset")
 
 
 @class_.command("down")
 @_classroom
 def down(chosen: Chosen) -> int:
-    """Take the students' namespaces and logins away; results are kept."""
+    """Take the students' namespaces and logins, or their clusters away; results are kept."""
+    if own := chosen.clusters:
+        return _told(chosen.context, each.down(own, chosen.students), "down")
     return _told(chosen.context, verbs.down(chosen.room, chosen.students), "down")
 
 
@@ -214,10 +252,17 @@ def report(chosen: Chosen, *, html: Path, csv: Path | None, junit: Path | None) 
 @_page("class-cards.html")
 @_classroom
 def cards(chosen: Chosen, *, html: Path) -> None:
-    """Write login cards to print: name, namespace, file of the login, first commands."""
-    write_private(html, pages.cards(chosen.classroom, chosen.students))
-    files = chosen.context.cluster.paths.classroom / "STUDENT" / "STUDENT.kubeconfig"
+    """Write cards to print: name, namespace and login or settings file, first commands."""
+    own = chosen.clusters
+    files = {one.id: own.state(one).own_settings for one in chosen.students} if own else {}
+    write_private(html, pages.cards(chosen.classroom, chosen.students, files))
+    paths = chosen.context.cluster.paths
+    if own:
+        logins, what = paths.root.with_name(f"{paths.root.name}-STUDENT"), "the students' clusters"
+    else:
+        logins = paths.classroom / "STUDENT" / "STUDENT.kubeconfig"
+        what = "the logins to hand out"
     chosen.context.result(
-        {"page": str(html.resolve()), "logins": str(files)},
-        f"the cards: {html.resolve()}\nthe logins to hand out: {files}",
+        {"page": str(html.resolve()), "logins": str(logins)},
+        f"the cards: {html.resolve()}\n{what}: {logins}",
     )

@@ -7,12 +7,13 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from l4lab import actions, console, guide, page, report, walk
 from l4lab import path as packet_path
+from l4lab.checks.formats import FORMATS
 from l4lab.checks.report import to_junit
 from l4lab.commands.completing import lab_names, machine_names
 from l4lab.console import Context, common, show
@@ -43,6 +44,21 @@ def deploy(context: Context, lab: str) -> None:
     )
 
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _formats(function: _Function) -> _Function:
+    """Give a command an option for each form its results can also be written in."""
+    for name in reversed(list(FORMATS)):
+        function = click.option(
+            f"--{name}",
+            type=console.NEW_FILE,
+            metavar="FILE",
+            help=f"Also write the results as {FORMATS[name].title}.",
+        )(function)
+    return function
+
+
 @click.command("check")
 @click.argument("lab", shell_complete=lab_names)
 @click.option("--only", multiple=True, metavar="CHECK", help="Only this check (repeatable).")
@@ -51,12 +67,7 @@ def deploy(context: Context, lab: str) -> None:
     default=True,
     help="Also do what changes the lab and puts it back (default), or only look.",
 )
-@click.option(
-    "--junit",
-    type=console.NEW_FILE,
-    metavar="FILE",
-    help="Also write the results as JUnit XML.",
-)
+@_formats
 @click.option("--step", metavar="STEP", help="Only the checks of this step of the guide.")
 @click.option("--watch", is_flag=True, help="Look again and again until green; no exercises.")
 @click.option("--within", type=click.FloatRange(min=0), metavar="SECONDS", help="End --watch then.")
@@ -67,10 +78,10 @@ def check(
     only: tuple[str, ...],
     *,
     exercises: bool,
-    junit: Path | None,
     step: str | None,
     watch: bool,
     within: float | None,
+    **files: Path | None,
 ) -> int:
     """Prove that LAB works: run its checks against the live cluster."""
     found = get_lab(console.PROJECT, lab)
@@ -84,8 +95,9 @@ def check(
         report = actions.check(
             context.cluster, found, only=only, exercises=exercises, show=show_check(context)
         )
-    if junit:
-        junit.write_text(report.to_junit())
+    for name, file in files.items():
+        if file:
+            file.write_text(FORMATS[name].write(report), encoding="utf-8")
     context.result(json.loads(report.to_json()), report.render(color=sys.stdout.isatty()))
     return 0 if report.passed else 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 import click
 
@@ -49,7 +50,7 @@ def up(context: Context) -> None:
 def down(context: Context, *, keep_disks: bool) -> None:
     """End the machines. Nothing of them is left, unless --keep-disks says so.
 
-    Hosts that were given (driver ssh) run on, as they were found.
+    Hosts that were given (driver ssh) run on, as they were found. A class's results are kept.
     """
     was_there = context.cluster.down(keep_disks=keep_disks)
     if context.cluster.driver.owns:
@@ -57,7 +58,14 @@ def down(context: Context, *, keep_disks: bool) -> None:
     else:
         kept = "programs and images" if keep_disks else "installed packages"
         text = f"The cluster is off the hosts, which run on; {kept} stay there."
-    context.result({"was_there": was_there}, text if was_there else "There was nothing to end.")
+    if not was_there:
+        text = "There was nothing to end."
+    data: dict[str, Any] = {"was_there": was_there}
+    results = context.cluster.paths.class_results
+    if results.is_dir() and not keep_disks:
+        data["results"] = str(results)
+        text += f"\nThe class's results are kept: {results}"
+    context.result(data, text)
 
 
 @click.command("reset")

@@ -32,6 +32,8 @@ class Driver(Protocol):
     name: str
     owns: bool
     """Whether ``down`` ends the machines; hosts that are only given run on."""
+    neighbours: int
+    """How many clusters lie before it on this host: its machines keep out of their way."""
 
     def obstacles(self) -> list[str]:
         """Why this host cannot have these machines; empty when it can."""

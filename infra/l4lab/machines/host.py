@@ -3,12 +3,50 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import shutil
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 
 from l4lab.machines import holder
 from l4lab.topology import Machine
+
+DISK_GIB = 4
+"""Free disk that one cluster's copy-on-write disks may come to need."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Free:
+    """What a host has left for machines.
+
+    Attributes:
+        memory_mib: Memory.
+        shared_mib: What fits into the file system where machines' memory lies.
+        shared: That file system's folder.
+        disk_gib: Disk.
+        disk: The folder that was looked at for it.
+    """
+
+    memory_mib: int
+    shared_mib: int
+    shared: Path
+    disk_gib: float
+    disk: Path
+
+
+def free(below: Path) -> Free:
+    """What this host has left for machines whose disks are to lie below a folder."""
+    disk = next(folder for folder in (below, *below.parents) if folder.exists())
+    shared = memory_folder()
+    return Free(
+        memory_mib=available_memory_mib(),
+        shared_mib=shutil.disk_usage(shared).free >> 20,
+        shared=shared,
+        disk_gib=shutil.disk_usage(disk).free / 2**30,
+        disk=disk,
+    )
 
 
 def available_memory_mib() -> int:
@@ -23,6 +61,23 @@ def memory_folder() -> Path:
     """Where UML keeps machines' memory: a file system in memory, where there is one."""
     shared = Path("/dev/shm")  # noqa: S108  # files there are unlinked as soon as they are made
     return shared if os.access(shared, os.W_OK) else Path("/tmp")  # noqa: S108  # as above
+
+
+def turned(processors: list[int], machines: int, neighbours: int) -> list[int]:
+    """The processors in the order in which the next of several like clusters takes them.
+
+    Else the busiest machine of each, the control plane, would be bound to the same processor.
+
+    Args:
+        processors: All there are.
+        machines: How many machines each cluster has.
+        neighbours: How many clusters come before.
+    """
+    count = len(processors)
+    # Side by side; one further each time that this would begin where it began.
+    around = count // math.gcd(count, machines)
+    start = (neighbours * machines + neighbours // around) % count
+    return [*processors[start:], *processors[:start]]
 
 
 def namespace_obstacles() -> list[str]:

@@ -30,7 +30,6 @@ from l4lab.topology import Machine, Topology
 
 _SSH_DEADLINE = 120  # seconds from power-on; measured: about 6
 _OFF_DEADLINE = 60  # seconds for a clean shutdown
-_DISK_GIB = 4  # free disk that a cluster's copy-on-write disks may come to need
 _CONSOLE_LINES = 8
 
 
@@ -39,6 +38,7 @@ class LocalDriver:
 
     name = "local"
     owns = True
+    neighbours = 0
 
     def __init__(self, topology: Topology, paths: Paths) -> None:
         """Make machines of ``topology``, with their state below ``paths``."""
@@ -63,25 +63,21 @@ class LocalDriver:
 
     def _room_obstacles(self) -> list[str]:
         found = []
-        wanted = sum(machine.memory_mib for machine in self.topology.machines)
-        free = host.available_memory_mib()
-        if wanted > free:
+        wanted, free = self.topology.memory_mib, host.free(self.paths.root.parent)
+        if wanted > free.memory_mib:
             found.append(
-                f"the machines want {wanted} MiB of memory and {free} MiB are free: "
+                f"the machines want {wanted} MiB of memory and {free.memory_mib} MiB are free: "
                 "close programs, or set less memory in l4lab.toml"
             )
-        folder = host.memory_folder()
-        shared = shutil.disk_usage(folder).free >> 20
-        if wanted > shared:
+        if wanted > free.shared_mib:
             found.append(
-                f"the machines' memory lies in {folder}, which has {shared} MiB free of "
-                f"{wanted}: make it larger (mount -o remount,size=...), or set less memory"
+                f"the machines' memory lies in {free.shared}, which has {free.shared_mib} MiB free "
+                f"of {wanted}: make it larger (mount -o remount,size=...), or set less memory"
             )
-        parent = next(folder for folder in self.paths.root.parents if folder.exists())
-        disk = shutil.disk_usage(parent).free / 2**30
-        if disk < _DISK_GIB:
+        if free.disk_gib < host.DISK_GIB:
             found.append(
-                f"{disk:.1f} GiB of disk are free below {parent}; the machines may need {_DISK_GIB}"
+                f"{free.disk_gib:.1f} GiB of disk are free below {free.disk}; the machines may "
+                f"need {host.DISK_GIB}"
             )
         return found
 
@@ -139,7 +135,10 @@ class LocalDriver:
         folder = self.paths.machines / machine.name
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         seed.write(folder / "seed.tar", machine, topology=self.topology, paths=self.paths)
-        cpu = processor(number, sorted(os.sched_getaffinity(0)))
+        processors = host.turned(
+            sorted(os.sched_getaffinity(0)), len(self.topology.machines), self.neighbours
+        )
+        cpu = processor(number, processors)
         tap = f"tap{number}"
         disk, base = folder / "disk.cow", bundle.disk
         kept = read_json(folder / "disk.json")

@@ -46,6 +46,7 @@ class SshDriver:
 
     name = "ssh"
     owns = False
+    neighbours = 0
 
     def __init__(self, topology: Topology, paths: Paths) -> None:
         """Use the hosts of ``topology``, with what is known of them below ``paths``."""

@@ -1,11 +1,12 @@
 """What is kept of a failed run: complete enough, without secrets, bounded."""
 
+import base64
 import json
 import stat
 
 import pytest
 
-from l4lab.checks import CannotMeasure, CheckResult, State, diagnosis
+from l4lab.checks import CannotMeasure, CheckResult, Fault, State, diagnosis
 from l4lab.checks.model import Observation
 from l4lab.command import Result
 
@@ -79,10 +80,20 @@ def test_a_long_trace_says_what_it_leaves_out():
     assert 0 < len(lines) - 1 == 400 - lines[-1]["left_out"]
 
 
+PACKETS = b"\xd4\xc3\xb2\xa1 and more"
+
+
 class Reach:
+    def __init__(self):
+        self.asked = []
+
     def run(self, vantage, argv, *, timeout):
         if vantage.name == "k8s-node02":
             raise CannotMeasure("no way to k8s-node02", final=True)
+        if "tcpdump" in argv[-1]:
+            packets = base64.b64encode(PACKETS if vantage.name == "k8s-node01" else b"").decode()
+            return Result(argv=tuple(argv), rc=124, stdout=packets, stderr="", seconds=5)
+        self.asked.append((str(vantage), argv[0]))
         text = f"{vantage}: {' '.join(argv)[:30]} token: geheim\n"
         return Result(argv=tuple(argv), rc=0, stdout=text, stderr="", seconds=0)
 
@@ -90,15 +101,14 @@ class Reach:
 @pytest.fixture
 def gather(run, world, tmp_path):
     world.scheduler["k8s-node01"] = "wrr"
-    results = run(only=["ipvs-scheduler"]).results
 
-    def gather():
+    def gather(results=None, reach=None):
         return diagnosis.gather(
-            Reach(),
+            reach or Reach(),
             topology=world.topology,
             namespace="default",
             lab="clusterip",
-            results=results,
+            results=results or run(only=["ipvs-scheduler"]).results,
             logs=tmp_path,
         )
 
@@ -118,12 +128,51 @@ def test_every_part_of_the_way_is_in_the_bundle(gather):
         "failures.txt",
         "trace.jsonl",
         "replay.sh",
+        "index.html",
     } <= names
+    assert not any(name.endswith(".pcap") for name in names), "nothing failed over the network"
     assert "wrr" in (folder / "failures.txt").read_text()
     assert "ipvsadm -Ln" in (folder / "replay.sh").read_text()
     assert "no way to k8s-node02" in (folder / "k8s-node02.txt").read_text()
     assert not any("geheim" in file.read_text() for file in folder.iterdir())
     assert stat.S_IMODE((folder / "events.txt").stat().st_mode) == 0o600
+
+
+def test_what_passed_the_nodes_is_kept_while_the_request_is_made_again(gather):
+    seen = Observation(
+        at=0.0,
+        vantage="pod client",
+        command="./l4lab kubectl exec client -- curl http://10.10.3.4/?a&b",
+        argv=("curl", "http://10.10.3.4/?a&b"),
+        rc=28,
+        stdout="",
+        stderr="",
+        seconds=2.0,
+    )
+    red = CheckResult(
+        id="short-names",
+        title="a <b> title",
+        why="",
+        kind="check",
+        vantage="pod client",
+        state=State.FAIL,
+        fault=Fault.TIMEOUT,
+        expected="",
+        seen="password: geheim",
+        guide="labs/x/README.md#a",
+        trace=(seen,),
+    )
+    reach = Reach()
+    folder = gather([red], reach)
+    assert (folder / "k8s-node01.pcap").read_bytes() == PACKETS
+    assert stat.S_IMODE((folder / "k8s-node01.pcap").stat().st_mode) == 0o600
+    assert [file.name for file in folder.glob("*.pcap")] == ["k8s-node01.pcap"]
+    assert ("pod client", "curl") in reach.asked
+    page = (folder / "index.html").read_text()
+    assert '<a href="k8s-node01.pcap">' in page
+    assert "curl http://10.10.3.4/?a&amp;b" in page
+    assert "a &lt;b&gt; title" in page
+    assert "geheim" not in page
 
 
 def test_only_the_newest_bundles_are_kept(gather, tmp_path):

@@ -7,8 +7,9 @@ import pytest
 from click.testing import CliRunner
 
 from l4lab import cli, console, machines
-from l4lab.classroom import Outcome, verbs
+from l4lab.classroom import Outcome, each, verbs
 from l4lab.commands import classroom
+from l4lab.lab import get_lab
 from l4lab.state import paths_of, write_json
 
 PROJECT = Path(__file__).parents[3]
@@ -120,3 +121,76 @@ def test_help_of_every_command():
         done = l4lab(name, "--help")
         assert done.exit_code == 0
         assert "--only" in done.stdout
+
+
+def test_down_of_the_cluster_names_the_results_that_it_keeps(project):
+    def down(*words):
+        return CliRunner().invoke(cli.main, ["down", *words], prog_name="l4lab").stdout
+
+    paths = paths_of(project, "l4lab")
+    paths.class_results.mkdir(parents=True)
+    paths.record.write_text("{}")
+    told = f"The class's results are kept: {paths.class_results}\n"
+    assert down() == f"Nothing is left.\n{told}"
+    assert down() == f"There was nothing to end.\n{told}"
+    assert json.loads(down("--json")) == {"was_there": False, "results": str(paths.class_results)}
+
+
+# --- a cluster for each -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def each_(project, monkeypatch):
+    """The class has clusters; verbs only note who they are asked for. Nothing is entered."""
+    (project / "classroom.yaml").write_text(f"shape: each\n{FILE}", encoding="utf-8")
+    seen = []
+
+    def noting(verb):
+        def answer(clusters, students, *words, **options):
+            ids = [one.id for one in students]
+            seen.append((verb, ids, [word.name for word in words], options))
+            assert clusters.paths == paths_of(project, "l4lab")
+            return [Outcome(student=one, ok=True, seconds=1.0, note="done") for one in ids]
+
+        return answer
+
+    for verb in ("up", "deploy", "check", "status", "reset", "down"):
+        monkeypatch.setattr(each, verb, noting(verb))
+    return seen
+
+
+def test_every_verb_asks_the_clusters_where_each_has_one(each_, project):
+    write_json(paths_of(project, "l4lab").classroom / "last" / "up.json", {"failed": ["cy"]})
+    for words in (
+        ["up", "--failed"],
+        ["deploy", "clusterip", "--only", "ann"],
+        ["check", "clusterip", "--only", "ann", "--exercises"],
+        ["status", "--only", "ann"],
+        ["reset", "--lab", "clusterip", "--dry-run", "--only", "ann"],
+        ["down", "--only", "ann"],
+    ):
+        assert l4lab(*words).exit_code == 0, words
+    assert each_ == [
+        ("up", ["cy"], [], {}),
+        ("deploy", ["ann"], ["clusterip"], {}),
+        ("check", ["ann"], ["clusterip"], {"exercises": True}),
+        ("status", ["ann"], [], {}),
+        ("reset", ["ann"], [], {"lab": get_lab(project, "clusterip"), "dry_run": True}),
+        ("down", ["ann"], [], {}),
+    ]
+
+
+def test_cards_where_each_has_a_cluster(each_, project):
+    done = l4lab("cards", "--json")
+    assert done.exit_code == 0
+    page = (project / "class-cards.html").read_text(encoding="utf-8")
+    file = paths_of(project, "l4lab-ann").own_settings
+    assert f"export L4LAB_CONFIG={file}" in page
+    assert "l4lab-cy" in page
+    assert "Namespace" not in page
+    assert json.loads(done.stdout)["logins"] == str(project / ".l4lab" / "l4lab-STUDENT")
+
+
+def test_a_report_where_each_has_a_cluster(each_, project):
+    assert l4lab("report", "--csv", "class.csv").exit_code == 1
+    assert (project / "class.csv").read_text(encoding="utf-8").count("not checked") == 3

@@ -10,7 +10,7 @@ from l4lab.place import COURSE, Place
 from l4lab.settings import parse as parse_settings
 
 PROJECT = Path(__file__).parents[3]
-TOPOLOGY = parse_settings({}, "l4lab.toml").topology
+SETTINGS = parse_settings({}, "l4lab.toml")
 
 
 def given(**changes):
@@ -20,7 +20,7 @@ def given(**changes):
 
 def read(known=None, **changes):
     return parse(
-        given(**changes), "classroom.yaml", project=PROJECT, topology=TOPOLOGY, known=known or {}
+        given(**changes), "classroom.yaml", project=PROJECT, settings=SETTINGS, known=known or {}
     )
 
 
@@ -57,7 +57,6 @@ def test_who_has_a_place_keeps_it_and_it_is_given_to_nobody_else():
         ),
         ({"labs": ["selectorless"]}, "labs[1] is wrong|not for a class|leave it out"),
         ({"labs": [3]}, "labs[1] is wrong|3 is not a text"),
-        ({"shape": "each"}, "shape is wrong|cannot be made yet|shape: shared"),
         ({"shape": "other"}, "shape is wrong|one of: shared, each"),
         ({"limits": {"pods": 2}}, "limits.pods is wrong|2 cannot be|from 3 to 110"),
         ({"limits": {"pods": True}}, "limits.pods is wrong|True cannot be"),
@@ -110,7 +109,7 @@ def test_files_that_cannot_be_read(tmp_path):
 
     def refused():
         with pytest.raises(SettingsError) as failed:
-            load(file, PROJECT, TOPOLOGY, {})
+            load(file, PROJECT, SETTINGS, {})
         return str(failed.value)
 
     assert "there is no file" in refused()

@@ -14,6 +14,7 @@ LOG = "fake-driver.log"
 class FakeDriver:
     name = "fake"
     owns = True
+    neighbours = 0
 
     def __init__(self, topology, paths):
         self.topology = topology

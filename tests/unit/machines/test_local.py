@@ -310,3 +310,16 @@ def test_down_keeps_disks_only_when_told_to(driver):
     assert [status.note for status in driver.status()].count("kept disk") == 1
     driver.down()
     assert not driver.paths.machines.exists()
+
+
+@pytest.mark.parametrize(("count", "machines"), [(2, 2), (2, 4), (4, 4), (64, 4), (3, 2)])
+def test_control_planes_of_like_clusters_share_processors_evenly(count, machines):
+    """As many clusters as there are processors have one each for their busiest machine."""
+    processors = list(range(count))
+    clusters = [host.turned(processors, machines, place) for place in range(count)]
+    assert all(sorted(one) == processors for one in clusters)
+    assert clusters[0] == processors, "the first is as one alone"
+    assert sorted(local.processor(0, one) for one in clusters) == processors
+    if 2 * machines <= count:
+        two = [local.processor(n, one) for one in clusters[:2] for n in range(machines)]
+        assert two == processors[: 2 * machines], "side by side where there is room"
