@@ -10,6 +10,7 @@ import socket
 import ssl
 import subprocess
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from l4lab.errors import LockedError
 from l4lab.retry import wait_for
 from tests.provider.bad import refusal
 from tests.provider.certificates import FUTURE, PAST, Authority
-from tests.provider.test_stack import lab_of
+from tests.provider.test_stack import MadeLab, lab_of
 
 pytestmark = pytest.mark.server
 
@@ -81,16 +82,30 @@ def test_a_namespace_that_does_not_end(access, server, space):
 # --- half-deployed, held, damaged ---------------------------------------------------------------
 
 
+def declare_two(namespace, port):
+    import pulumi
+    import pulumi_kubernetes as k8s
+
+    meta = {"name": "web", "namespace": namespace}
+    first = k8s.core.v1.ConfigMap("web", metadata=meta)
+    after = pulumi.ResourceOptions(depends_on=[first])
+    k8s.core.v1.Service("web", metadata=meta, spec={"ports": [{"port": port}]}, opts=after)
+
+
 def test_half_deployed_then_destroyed_then_deployed(access, server, space):
-    lab = lab_of(space.name)
-    refusal(stack.deploy, lab_of(space.name, port=70000), access)
-    assert server.get(space.deployment)
+    config = f"{space.path}/configmaps/web"
+    lab = MadeLab("made", partial(declare_two, space.name, 80))
+    half = MadeLab("made", partial(declare_two, space.name, 70000))
+    refusal(stack.deploy, half, access)
+    assert server.get(config)
     assert server.get(space.service) is None
+    assert stack.status(lab, access).resources == (f"ConfigMap {space.name}/web",)
     stack.destroy(lab, access)
-    assert space.is_empty()
+    assert server.get(config) is None
     assert stack.deploy(lab, access).changed
     assert not stack.deploy(lab, access).changed
     stack.destroy(lab, access)
+    assert server.get(config) is None
     assert space.is_empty()
 
 
