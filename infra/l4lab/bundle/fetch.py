@@ -87,6 +87,7 @@ class Fetcher:
         # Seen only now that it is proved, and known where from.
         receipt.write_text(json.dumps(asdict(got)))
         job.part.replace(target)
+        job.part.with_name(job.part.name + ".json").unlink(missing_ok=True)
         return got
 
     def _wanted(

@@ -36,7 +36,7 @@ _RELEASES: Final = {"pulumi": ("pulumi", "pulumi-kubernetes")}
 PARTS: Final = ("containerd", "cni", "kubernetes", "pulumi")
 
 
-def parts(origin: Origin, first_use: Path, limits: Limits = LIMITS) -> tuple[Part, ...]:
+def parts(origin: Origin, first_use: Path, limits: Limits | None = None) -> tuple[Part, ...]:
     """All parts of the bundle; each comes after those it needs.
 
     Args:
@@ -49,7 +49,9 @@ def parts(origin: Origin, first_use: Path, limits: Limits = LIMITS) -> tuple[Par
     )
 
 
-def upstream_part(name: str, origin: Origin, *, first_use: Path, limits: Limits = LIMITS) -> Part:
+def upstream_part(
+    name: str, origin: Origin, *, first_use: Path, limits: Limits | None = None
+) -> Part:
     """The part that holds a component's programs, as officially released.
 
     Its key follows from versions, files and pins, and not from mirrors: whoever gives a file, it is
@@ -58,7 +60,7 @@ def upstream_part(name: str, origin: Origin, *, first_use: Path, limits: Limits 
     files = {one: files_of_release(one) for one in _RELEASES.get(name, (name,))}
 
     def build(build: Build) -> None:
-        fetcher = Fetcher(web=Web(limits), first_use=FirstUse(first_use))
+        fetcher = Fetcher(web=Web(limits or LIMITS), first_use=FirstUse(first_use))
         got = []
         for component, wanted in files.items():
             build.doing(f"which mirror has {component}")
@@ -86,9 +88,9 @@ def silence(silent: dict[str, str]) -> BundleError:
     )
 
 
-def silent_releases(origin: Origin, limits: Limits = LIMITS) -> dict[str, str]:
+def silent_releases(origin: Origin, limits: Limits | None = None) -> dict[str, str]:
     """Components that no mirror answers for, and why; empty where upstream can be used."""
-    return unanswered(RELEASED, origin, Web(limits))
+    return unanswered(RELEASED, origin, Web(limits or LIMITS))
 
 
 def unpack(path: Path, file: File, out: Path) -> None:

@@ -263,7 +263,8 @@ def _refusal(status: int) -> TransferError:
 
 def _words(failed: HTTPError) -> str:
     """One line of what the library says, without the object it begins with."""
-    text = " ".join(str(failed).split()) or type(failed).__name__
+    said = next((one for one in failed.args if isinstance(one, str)), type(failed).__name__)
+    text = " ".join(said.split())
     return re.sub(r"^\S*<?[\w.]*Connection(Pool)?\([^)]*\)>?: ", "", text)[:200]
 
 
