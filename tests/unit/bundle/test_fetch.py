@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 
 from l4lab.bundle.fetch import Fetcher
-from l4lab.bundle.pins import FirstUse, published
+from l4lab.bundle.pins import FirstUse
 from l4lab.bundle.releases import files_of_release, ranked
 from l4lab.bundle.transfer import TransferError, Web
 from l4lab.errors import BundleError
@@ -197,23 +196,6 @@ def test_redirects_are_followed_with_the_range(fetch, mirror, other):
     assert fetch.got.read_bytes() == CONTENT
 
 
-def test_no_way_leads_from_https_to_http(limits, monkeypatch):
-    asked = []
-
-    def request(_method, url, **_options):
-        asked.append(url)
-        return SimpleNamespace(
-            status=302, headers={"Location": "http://127.0.0.1/x"}, close=lambda: None
-        )
-
-    web = Web(limits)
-    monkeypatch.setattr(web, "_pool", lambda _url: SimpleNamespace(request=request))
-    with pytest.raises(TransferError, match="from https to http") as failed:
-        web.text("https://127.0.0.1/x")
-    assert failed.value.lasting
-    assert asked == ["https://127.0.0.1/x"]
-
-
 def interrupts(text):
     if "MiB/s" in text:
         raise KeyboardInterrupt
@@ -328,33 +310,6 @@ def test_a_damaged_memory_is_not_taken_for_none(fetch, mirror):
         assert fetch.refused(mirror).brief == f"cannot read {fetch.first_use.path}"
 
 
-def test_two_that_use_a_file_first_agree(fetch):
-    fetch.first_use.remember("a/v1/x", sha256="a" * 64, told_by="http://one/")
-    fetch.first_use.remember("a/v1/x", sha256="a" * 64, told_by="http://two/")
-    with pytest.raises(BundleError, match="another than at its first use"):
-        fetch.first_use.remember("a/v1/x", sha256="b" * 64, told_by="http://two/")
-    assert fetch.first_use.digest("a/v1/x") == "a" * 64
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        (f"{DIGEST}\n", DIGEST),
-        (DIGEST.upper(), DIGEST),
-        (f"{DIGEST}  kubectl\n", DIGEST),
-        (f"{'0' * 64}  kubectl-convert\n{DIGEST} *dist/kubectl\n", DIGEST),
-        (f"{DIGEST}  kubectl.exe\n", None),
-        (f"{DIGEST}\n{DIGEST}\n", None),
-        ("<html>not found</html>", None),
-        (DIGEST[:-1], None),
-        (f"{DIGEST * 2}  kubectl", None),
-        ("", None),
-    ],
-)
-def test_published_digests_are_understood(text, found):
-    assert published(text, "kubectl") == found
-
-
 # --- which mirror -------------------------------------------------------------------------------
 
 
@@ -375,28 +330,3 @@ def test_mirrors_come_in_order_of_answer_and_the_project_last(mirror, other):
     found, silent = ranked((slow, dumb, own, quick), files_of_release("cni")[0], answers)
     assert found == [quick, slow, own]
     assert silent == {"127.0.0.2": "no route"}
-
-
-@pytest.mark.parametrize("heads", [True, False])
-def test_a_mirror_is_asked_without_bringing_the_file(mirror, limits, heads):
-    mirror.heads = heads
-    assert Web(limits).answers(mirror.url + PATH) >= 0
-    assert mirror.asked[-1].range == (None if heads else "bytes=0-0")
-    with pytest.raises(TransferError):
-        Web(limits).answers(mirror.url + "/absent")
-
-
-def test_a_file_of_checksums_that_never_ends_is_refused(mirror, limits):
-    mirror.files["/long"] = b"x" * 5000
-    with pytest.raises(TransferError, match="too long"):
-        Web(replace(limits, text=4000)).text(f"{mirror.url}/long")
-
-
-def test_a_proxy_is_used_but_not_for_this_machine(mirror, limits, monkeypatch):
-    for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("http_proxy", mirror.url)
-    mirror.files["http://releases.invalid/x"] = b"by proxy"
-    mirror.files["/x"] = b"itself"
-    assert Web(limits).text("http://releases.invalid/x") == "by proxy"
-    assert Web(limits).text(f"{mirror.url}/x") == "itself"
