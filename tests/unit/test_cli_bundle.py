@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 
 import pytest
 from click.testing import CliRunner
@@ -24,7 +23,6 @@ PARTS = {"cni": {"maker": "upstream", "releases": [RELEASE]}, "etcd": {"maker": 
 def asked(tmp_path, monkeypatch):
     """The origins that were asked for; each has a bundle of its own."""
     found = []
-    told = {"modules": {}}
 
     def ensure(_progress, *, origin, again):
         del again
