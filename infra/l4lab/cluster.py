@@ -73,7 +73,7 @@ class Cluster:
         self._refuse_other_shape()
         self._refuse_lost_base()
         self._check_host()
-        bundle = bundles.ensure(self.progress)
+        bundle = bundles.ensure(self.progress, origin=self.settings.origin)
         with self._locked():
             proxy = self._proxy_to_keep()
             self._write_record(bundle, proxy=proxy)

@@ -47,7 +47,7 @@ def examine(cluster: Cluster) -> list[Finding]:
             "; ".join(obstacles) or "this host can have the machines",
         ),
     ]
-    made = bundle.find()
+    made = bundle.find(cluster.settings.origin)
     if made:
         found.append(Finding("bundle", fine=True, seen=str(made.folder)))
     else:

@@ -35,7 +35,7 @@ def is_running(pid: int) -> bool:
 def environment(access: Access, home: Path) -> dict[str, str]:
     """The variables the CLI and the provider get besides ours."""
     folders = [str(access.pulumi.parent), str(Path(sys.executable).parent)]
-    official = _official_plugin()
+    official = _official_plugin(access.pulumi)
     if official is None:
         folders.insert(0, str(PROVIDER))
     else:
@@ -58,19 +58,29 @@ def user_environment(access: Access) -> dict[str, str]:
     """The variables a person's shell needs besides PATH, to work on the same stacks as we do."""
     home = access.paths.pulumi / "home"
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if official := _official_plugin():
+    if official := _official_plugin(access.pulumi):
         _share_plugins(home, official)
     variables = {**_backend(access), "PULUMI_HOME": str(home)}
-    if missing_plugins():
+    if missing_plugins(access.pulumi):
         variables["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] = "true"
     return variables
 
 
-def missing_plugins() -> dict[str, Path]:
-    """Executables of ours, by name, for the official plugins that this host lacks."""
-    missing = {} if _official_plugin() else {_PLUGIN: PROVIDER / _PLUGIN}
-    host = shutil.which(_HOST)
-    if not host or Path(host).resolve().parent == LANGUAGE:
+def missing_plugins(pulumi: Path) -> dict[str, Path]:
+    """Executables, by name, for the plugins that this host lacks: the bundle's, else ours.
+
+    Args:
+        pulumi: The CLI. One of an official release has official plugins beside it.
+    """
+    missing = {}
+    beside = pulumi.with_name(_PLUGIN)
+    official = _official_plugin(pulumi)
+    if official in (None, beside):
+        missing[_PLUGIN] = official or PROVIDER / _PLUGIN
+    host, beside = shutil.which(_HOST), pulumi.with_name(_HOST)
+    if beside.is_file():
+        missing[_HOST] = beside
+    elif not host or Path(host).resolve().parent == LANGUAGE:
         missing[_HOST] = LANGUAGE / _HOST
     return missing
 
@@ -96,8 +106,14 @@ def _share_plugins(home: Path, official: Path) -> None:
         (home / "plugins").symlink_to(official.parent)
 
 
-def _official_plugin() -> Path | None:
-    """The official Kubernetes plugin: on PATH, or in the user's plugin folder; None if absent."""
+def _official_plugin(pulumi: Path) -> Path | None:
+    """The official Kubernetes plugin: beside the CLI, on PATH, or in the user's plugin folder.
+
+    The one beside the CLI came with it in the bundle, in the version that fits the SDK.
+    """
+    beside = pulumi.with_name(_PLUGIN)
+    if beside.is_file():
+        return beside
     on_path = shutil.which(_PLUGIN)
     if on_path and Path(on_path).resolve().parent != PROVIDER:
         return Path(on_path)

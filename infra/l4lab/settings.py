@@ -14,8 +14,10 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueE
 from itertools import combinations
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from l4lab.errors import SettingsError
+from l4lab.origin import MAKERS, MODULES, RELEASED, Mirror, Origin
 from l4lab.topology import Given, Machine, Networks, Role, Topology
 
 FILE = "l4lab.toml"
@@ -48,6 +50,7 @@ _DEFAULTS: dict[str, Any] = {
         "k8s-node02": {"role": "worker", "address": "192.168.128.22", "memory": 2048},
         "mariadb01": {"role": "mariadb", "address": "192.168.128.31", "memory": 768},
     },
+    "bundle": {"from": "modules", "mirrors": []},
 }
 _MACHINE_KEYS = {"role": str, "address": str, "memory": int}
 _GIVEN_KEYS = {**_MACHINE_KEYS, "user": str, "port": int}
@@ -61,11 +64,13 @@ class Settings:
         driver: What makes the machines: ``local``, or ``ssh`` for hosts that are there already.
         proxy: kube-proxy's mode a cluster is made with: ``ipvs`` or ``nftables``.
         topology: The cluster's name, machines and networks.
+        origin: What the bundle is made from.
     """
 
     driver: str
     proxy: str
     topology: Topology
+    origin: Origin = MODULES
 
 
 def load(path: Path | None, project: Path) -> Settings:
@@ -119,6 +124,7 @@ def parse(raw: dict[str, Any], file: str) -> Settings:
         driver=cluster["driver"],
         proxy=cluster["proxy"],
         topology=Topology(name=name, machines=machines, networks=networks, given=given),
+        origin=_origin(reader, raw),
     )
 
 
@@ -142,6 +148,8 @@ def to_toml(settings: Settings) -> str:
             *_pairs(role=machine.role.value, address=machine.address, memory=machine.memory_mib),
             *(_pairs(user=machine.user, port=machine.port) if topology.given else []),
         ]
+    lines += ["\n[bundle]", *_pairs(**{"from": settings.origin.maker})]
+    lines.append(f"mirrors = [{', '.join(map(_mirror_text, settings.origin.mirrors))}]")
     return "\n".join(lines) + "\n"
 
 
@@ -151,6 +159,12 @@ def _pairs(**values: object) -> list[str]:
         f"{key} = {value if isinstance(value, int) else json.dumps(str(value), ensure_ascii=False)}"
         for key, value in values.items()
     ]
+
+
+def _mirror_text(mirror: Mirror) -> str:
+    if mirror.everything:
+        return json.dumps(mirror.everything, ensure_ascii=False)
+    return f"{{ {', '.join(_pairs(**dict(mirror.some)))} }}"
 
 
 class _Reader:
@@ -183,7 +197,7 @@ class _Reader:
     def typed(self, key: str, value: object, wanted: type) -> None:
         # bool is an int to Python, not to a person
         if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-            names = {str: "a text", int: "a whole number", dict: "a table"}
+            names = {str: "a text", int: "a whole number", dict: "a table", list: "a list"}
             raise self.wrong(key, f"{value!r} is not {names[wanted]}")
 
     def one_of(self, key: str, value: str, known: tuple[str, ...]) -> None:
@@ -241,6 +255,45 @@ def _given(reader: _Reader, raw: dict[str, Any], driver: str) -> Given | None:
         for key in ("identity", "host_keys")
     }
     return Given(jump=found["jump"], **files)
+
+
+def _origin(reader: _Reader, raw: dict[str, Any]) -> Origin:
+    """What the bundle is made from."""
+    found = reader.section(raw, "bundle")
+    reader.one_of("bundle.from", found["from"], MAKERS)
+    mirrors = []
+    for number, mirror in enumerate(found["mirrors"], 1):
+        where = f"bundle.mirrors[{number}]"
+        if isinstance(mirror, str):
+            mirrors.append(Mirror(everything=_address(reader, where, mirror, version=False)))
+            continue
+        if not isinstance(mirror, dict) or not mirror:
+            raise reader.wrong(where, f"{mirror!r} is no mirror", "an address, or a table of them")
+        reader.known(mirror, dict.fromkeys(RELEASED), f"{where}.")
+        some = [
+            (name, _address(reader, f"{where}.{name}", address, version=True))
+            for name, address in mirror.items()
+        ]
+        mirrors.append(Mirror(some=tuple(some)))
+    return Origin(maker=found["from"], mirrors=tuple(mirrors))
+
+
+def _address(reader: _Reader, where: str, address: object, *, version: bool) -> str:
+    """A mirror's address; what is secret does not belong there, since addresses are shown."""
+    reader.typed(where, address, str)
+    text = str(address)
+    plain = text.replace("{version}", "1") if version else text
+    right = "such as https://mirror.example/releases"
+    try:
+        parts = urlsplit(plain)
+        fine = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        fine = False
+    if not fine or re.search(r"[\s{}?#]", plain):
+        raise reader.wrong(where, f"{text!r} is not a mirror's address", right)
+    if parts.username is not None:
+        raise reader.wrong(where, "an address is shown and recorded: no user goes there", right)
+    return text
 
 
 def _machines(

@@ -35,8 +35,8 @@ def prepare(cluster: Cluster, config: Path | None) -> tuple[Path, dict[str, str]
     if config:
         variables[CONFIG] = str(config.resolve())
     _write_programs(folder, access, cluster.project / "l4lab", config)
-    for name, ours in pulumi_cli.missing_plugins().items():
-        (folder / name).symlink_to(ours)
+    for name, program in pulumi_cli.missing_plugins(access.pulumi).items():
+        (folder / name).symlink_to(program)
     return folder, variables
 
 

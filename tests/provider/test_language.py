@@ -73,7 +73,7 @@ class Plain:
         (folder / "Pulumi.yaml").write_text((PROJECT / "Pulumi.yaml").read_text())
         plugins = folder / "bin"
         plugins.mkdir()
-        for name, ours in pulumi_cli.missing_plugins().items():
+        for name, ours in pulumi_cli.missing_plugins(access.pulumi).items():
             (plugins / name).symlink_to(ours)
         self.environment = {
             **{key: value for key, value in os.environ.items() if key[:7] != "PULUMI_"},

@@ -38,7 +38,8 @@ class World:
         with self.log.open("a") as file:
             file.write(line + "\n")
 
-    def ensure(self, _progress):
+    def ensure(self, _progress, *, origin):
+        self.origin = origin
         self.tell("bundle")
         return Bundle(self.project / "bundle")
 

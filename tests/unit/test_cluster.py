@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from l4lab.errors import LockedError, MachineError, PlaybookError, UsageError
+from l4lab.origin import MODULES, Origin
 from l4lab.state import paths_of
 
 HOLD = """
@@ -49,6 +50,13 @@ def test_the_record_says_what_was_made_and_keeps_its_date(world):
     assert cluster.paths.record.stat().st_mode & 0o777 == 0o600
     cluster.up()
     assert cluster.record() == first
+
+
+def test_the_bundle_is_the_one_of_the_settings(world):
+    world.cluster().up()
+    assert world.origin == MODULES
+    world.cluster(bundle={"from": "upstream"}).up()
+    assert world.origin == Origin(maker="upstream")
 
 
 def test_the_record_is_there_even_when_machines_cannot_be_made(world, monkeypatch):

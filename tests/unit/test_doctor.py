@@ -31,7 +31,7 @@ def examined(cluster):
 
 
 def test_a_host_that_can_do_all(cluster, monkeypatch, tmp_path):
-    monkeypatch.setattr(bundle, "find", lambda: Bundle(tmp_path))
+    monkeypatch.setattr(bundle, "find", lambda _origin: Bundle(tmp_path))
     found = examined(cluster)
     assert all(finding.fine for finding in found.values())
     assert found["bundle"].seen == str(tmp_path)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tomllib
+
 import pytest
 
 from l4lab.errors import SettingsError
-from l4lab.settings import load, parse
+from l4lab.origin import MODULES
+from l4lab.settings import load, parse, to_toml
 from l4lab.topology import Role
 
 MISTAKES = {
@@ -71,6 +74,34 @@ MISTAKES = {
         "machines is wrong",
         "2 have role outside",
     ),
+    "maker": ({"bundle": {"from": "disk"}}, "bundle.from is wrong", "no 'disk'"),
+    "mirrors": ({"bundle": {"mirrors": "http://a"}}, "bundle.mirrors is wrong", "not a list"),
+    "mirror": ({"bundle": {"mirrors": [7]}}, "bundle.mirrors[1] is wrong", "7 is no mirror"),
+    "mirror's address": (
+        {"bundle": {"mirrors": ["https://a", "ftp://b"]}},
+        "bundle.mirrors[2] is wrong",
+        "'ftp://b' is not a mirror's address",
+    ),
+    "mirror's port": (
+        {"bundle": {"mirrors": ["https://a:99999"]}},
+        "bundle.mirrors[1] is wrong",
+        "not a mirror's address",
+    ),
+    "mirror's secret": (
+        {"bundle": {"mirrors": [{"cni": "https://me:word@a/v{version}"}]}},
+        "bundle.mirrors[1].cni is wrong",
+        "no user goes there",
+    ),
+    "mirror of what": (
+        {"bundle": {"mirrors": [{"runc": "https://a"}]}},
+        "unknown key bundle.mirrors[1].runc",
+        "kubernetes, containerd, cni, pulumi",
+    ),
+    "version in a mirror": (
+        {"bundle": {"mirrors": ["https://a/{version}"]}},
+        "bundle.mirrors[1] is wrong",
+        "not a mirror's address",
+    ),
     "no control plane": ({"machines": {"k8s-node01": {}}}, "machines is wrong", "control_plane"),
     "no worker": ({"machines": {"k8s-master01": {}}}, "machines is wrong", "worker"),
 }
@@ -120,6 +151,24 @@ def test_the_outside_is_a_machine_of_that_role_else_the_databases():
     other = {"role": "outside", "address": "192.168.128.41", "memory": 512}
     machines = {**nodes, "mariadb01": {}, "internet": other}
     assert parse({"machines": machines}, "none").topology.outside.name == "internet"
+
+
+def test_a_bundle_is_from_modules_unless_said_otherwise():
+    assert parse({}, "none").origin == MODULES
+    assert (MODULES.maker, MODULES.mirrors) == ("modules", ())
+
+
+def test_mirrors_are_addresses_of_all_or_of_some():
+    some = {"cni": "http://b/v{version}/x/", "pulumi": "http://b/p"}
+    raw = {"bundle": {"from": "auto", "mirrors": ["https://a:8443/r/", some]}}
+    settings = parse(raw, "none")
+    one, two = settings.origin.mirrors
+    assert settings.origin.maker == "auto"
+    assert one.address("cni", "1.2") == "https://a:8443/r/cni/v1.2/"
+    assert two.address("cni", "1.2") == "http://b/v1.2/x/"
+    assert two.address("pulumi", "3") == "http://b/p/"
+    assert two.address("kubernetes", "1") is None
+    assert parse(tomllib.loads(to_toml(settings)), "none") == settings
 
 
 def test_missing_file_is_the_course(tmp_path):

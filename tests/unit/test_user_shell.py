@@ -128,7 +128,8 @@ def test_our_plugins_are_there_only_where_the_official_ones_are_absent(
     assert {one.name for one in folder.iterdir()} == {"pulumi", "kubectl", *ours}
     assert variables["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] == "true"
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-    assert set(pulumi_cli.missing_plugins()) == ours, "ours are not taken for official ones"
+    cli = cluster.project / "bundle" / "bin" / "pulumi"
+    assert set(pulumi_cli.missing_plugins(cli)) == ours, "ours are not taken for official ones"
 
     for name in ours:
         program(tmp_path / "official" / name, "#!/bin/sh\n")
@@ -148,3 +149,20 @@ def test_without_a_cluster_nothing_is_prepared(cluster):
 def test_only_the_user_may_read_what_is_written(cluster):
     folder, _ = user_shell.prepare(cluster, None)
     assert os.stat(folder / "pulumi").st_mode & 0o777 == 0o700  # noqa: PTH116  one call
+
+
+def test_the_plugins_of_an_official_bundle_come_first(cluster, tmp_path, monkeypatch):
+    names = {"pulumi-language-python", "pulumi-resource-kubernetes"}
+    beside = cluster.project / "bundle" / "bin"
+    for name in names:
+        program(beside / name, "#!/bin/sh\n")
+        program(tmp_path / "other" / name, "#!/bin/sh\n")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'other'}:/usr/bin:/bin")
+    folder, variables = user_shell.prepare(cluster, None)
+    assert {name: (folder / name).readlink() for name in names} == {
+        name: beside / name for name in names
+    }
+    assert variables["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] == "true"
+    own = pulumi_cli.environment(cluster.enter(), tmp_path)["PATH"].split(":")
+    assert own[0] == str(beside), "the stack's own process finds them, and not our provider"
+    assert str(pulumi_cli.PROVIDER) not in own

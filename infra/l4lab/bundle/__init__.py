@@ -10,10 +10,12 @@ import os
 import shutil
 import tarfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from l4lab.bundle import from_upstream
 from l4lab.bundle.debian import ensure_packages
 from l4lab.bundle.from_modules import parts
 from l4lab.bundle.part import (
@@ -28,6 +30,7 @@ from l4lab.bundle.part import (
 from l4lab.bundle.python import LOCK
 from l4lab.command import run
 from l4lab.errors import BundleError
+from l4lab.origin import MODULES, Origin
 from l4lab.progress import Progress, Step
 
 _PACK_DEADLINE = 1800  # seconds, for a slow stick
@@ -70,53 +73,106 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "l4lab"
 
 
-def bundle_folder() -> Path:
+def parts_of(origin: Origin) -> tuple[Part, ...]:
+    """All parts of the bundle of one maker; ``origin`` is not ``auto``."""
+    if origin.maker == "upstream":
+        return from_upstream.parts(origin, cache_folder() / "bundle" / "upstream.lock")
+    return parts()
+
+
+def bundle_folder(origin: Origin = MODULES) -> Path:
     """Where the bundle of this catalogue lies, or will; its name says what it is made from."""
     # The Python packages count by what is wanted, not by the Python they were fetched for: a
     # machine with another Python takes all the rest of a bundle.
-    keys = [part.key for part in parts() if not part.inner and part.name != "python"]
+    keys = [part.key for part in parts_of(origin) if not part.inner and part.name != "python"]
     text = "\n".join([*keys, LOCK.read_text()])
     return cache_folder() / "bundle" / hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def find() -> Bundle | None:
-    """The bundle of this catalogue if it is there whole; not verified."""
-    folder = bundle_folder()
-    return Bundle(folder) if (folder / MANIFEST).is_file() else None
+def find(origin: Origin = MODULES) -> Bundle | None:
+    """The bundle of this catalogue if it is there whole; not verified.
+
+    Args:
+        origin: What it is made from; with ``auto``, one from upstream comes first.
+    """
+    for one in _concrete(origin):
+        folder = bundle_folder(one)
+        if (folder / MANIFEST).is_file():
+            return Bundle(folder)
+    return None
 
 
-def ensure(progress: Progress, *, again: bool = False) -> Bundle:
+def ensure(progress: Progress, *, origin: Origin = MODULES, again: bool = False) -> Bundle:
     """The bundle, made where it is not there, verified against its manifest.
 
     Args:
         progress: Gets one line a part.
+        origin: What it is made from. With ``auto``, mirrors are asked only if none is there.
         again: Read every file anew instead of trusting files that did not change on disk.
 
     Raises:
         BundleError: A part could not be made, or a file is damaged.
     """
-    found = find()
+    found = find(origin)
     if found is None:
-        found = _make(progress)
+        found = _make(progress, _settled(origin, progress))
     verify(found.folder, again=again)
     return found
 
 
-def repair(progress: Progress) -> Bundle:
+def repair(progress: Progress, *, origin: Origin = MODULES) -> Bundle:
     """Throw away what is damaged, and make it again.
 
     Raises:
         BundleError: A part could not be made.
     """
     cache = _cache()
-    for part in parts():
+    origin = _settled(origin, progress)
+    for part in parts_of(origin):
         if cache.ready(part):
             try:
                 verify(cache.folder(part), again=True)
             except BundleError:
                 shutil.rmtree(cache.folder(part))
-    shutil.rmtree(bundle_folder(), ignore_errors=True)
-    return ensure(progress, again=True)
+    shutil.rmtree(bundle_folder(origin), ignore_errors=True)
+    return ensure(progress, origin=origin, again=True)
+
+
+def makers(bundle: Bundle) -> dict[str, Any]:
+    """How each part was made, from the manifest: its maker, and for a release also its files.
+
+    Empty for a bundle that was made before manifests told this.
+
+    Raises:
+        BundleError: There is no manifest.
+    """
+    found: dict[str, Any] = read_manifest(bundle.folder).get("parts", {})
+    return found
+
+
+def _concrete(origin: Origin) -> list[Origin]:
+    makers = ("upstream", "modules") if origin.maker == "auto" else (origin.maker,)
+    return [replace(origin, maker=maker) for maker in makers]
+
+
+def _settled(origin: Origin, progress: Progress) -> Origin:
+    """What the bundle is made from after all, where that was left open.
+
+    A bundle that is there counts more than a better one: to make one takes long, and ``up`` must
+    not wait for mirrors where there is no network.
+    """
+    if origin.maker != "auto":
+        return origin
+    upstream, modules = _concrete(origin)
+    for one in (upstream, modules):
+        if find(one):
+            return one
+    with progress.step("ask for official releases") as step:
+        silent = from_upstream.silent_releases(origin)
+        step.note = f"none of {', '.join(silent)}: made from modules" if silent else "they are had"
+    for component, why in silent.items():
+        progress.say(f"  {component}: {why}")
+    return modules if silent else upstream
 
 
 def pack(bundle: Bundle, target: Path) -> None:
@@ -137,24 +193,26 @@ def pack(bundle: Bundle, target: Path) -> None:
 
 
 def load(source: Path) -> Bundle:
-    """Take a bundle from a file that ``pack`` wrote.
+    """Take a bundle from a file that ``pack`` wrote, whatever it was made from.
 
     Raises:
         BundleError: It is not such a file, is damaged, or belongs to another catalogue.
     """
-    wanted = bundle_folder()
-    working = wanted.with_name(wanted.name + ".load")
+    known = {folder.name: folder for folder in map(bundle_folder, _concrete(Origin(maker="auto")))}
+    working = bundle_folder().with_name(bundle_folder().name + ".load")
     shutil.rmtree(working, ignore_errors=True)
     working.mkdir(parents=True)
     try:
         with tarfile.open(source) as archive:
             first = archive.next()
-            if first is None or first.name != wanted.name:
+            if first is None or first.name not in known:
                 raise BundleError(
                     f"{source} holds another bundle",
-                    f"it is {first.name if first else 'empty'}, this l4lab wants {wanted.name}",
+                    f"it is {first.name if first else 'empty'}, "
+                    f"this l4lab wants {' or '.join(known)}",
                     "pack it with the same version of l4lab",
                 )
+            wanted = known[first.name]
             archive.extractall(working, filter="data")
         verify(working / wanted.name, again=True)
         shutil.rmtree(wanted, ignore_errors=True)
@@ -176,11 +234,12 @@ def prune(keep: Iterable[Path]) -> list[Path]:
         What was deleted.
     """
     root = bundle_folder().parent
-    needed = {bundle_folder()} | {
+    origins = _concrete(Origin(maker="auto"))
+    needed = set(map(bundle_folder, origins)) | {
         root / path.relative_to(root).parts[0] for path in keep if path.is_relative_to(root)
     }
     cache = _cache()
-    current = {cache.folder(part) for part in parts()}
+    current = {cache.folder(part) for one in origins for part in parts_of(one)}
     gone = []
     for folder in (*root.glob("*"), *cache.root.glob("*")):
         here = folder in needed | current | {cache.root} or folder.suffix == ".load"
@@ -201,10 +260,10 @@ def _cache() -> PartCache:
     return PartCache(cache_folder() / "bundle" / "parts")
 
 
-def _make(progress: Progress) -> Bundle:
+def _make(progress: Progress, origin: Origin) -> Bundle:
     cache = _cache()
     cache.root.mkdir(parents=True, exist_ok=True)
-    todo = [part for part in parts() if not cache.ready(part)]
+    todo = [part for part in parts_of(origin) if not cache.ready(part)]
     if todo:
         free = shutil.disk_usage(cache.root).free / 2**30
         if free < NEEDED_GIB:
@@ -220,8 +279,14 @@ def _make(progress: Progress) -> Bundle:
             def doing(text: str, step: Step = step) -> None:
                 step.doing = text
 
-            cache.make(part, doing)
-    return _assemble(cache)
+            step.note = _told(read_manifest(cache.make(part, doing)))
+    return _assemble(cache, origin)
+
+
+def _told(manifest: dict[str, Any]) -> str:
+    """Which mirrors a part came from, for its line."""
+    hosts = [urlsplit(one["mirror"]).netloc for one in manifest.get("releases", ())]
+    return f"from {', '.join(dict.fromkeys(hosts))}" if hosts else ""
 
 
 def _install_packages(todo: list[Part], cache: PartCache, progress: Progress) -> None:
@@ -230,24 +295,29 @@ def _install_packages(todo: list[Part], cache: PartCache, progress: Progress) ->
         ensure_packages(names, cache.root / "packages.log")
 
 
-def _assemble(cache: PartCache) -> Bundle:
+def _assemble(cache: PartCache, origin: Origin) -> Bundle:
     """Put all parts into one folder, as hard links: nothing is there twice."""
-    final = bundle_folder()
+    final = bundle_folder(origin)
     with locked(final.with_name(final.name + ".lock")):
-        found = find()
+        found = find(origin)
         if found is None:
-            _link_parts(cache, final)
+            _link_parts(cache, final, origin)
     return Bundle(final)
 
 
-def _link_parts(cache: PartCache, final: Path) -> None:
+def _link_parts(cache: PartCache, final: Path, origin: Origin) -> None:
     working = final.with_name(final.name + ".work")
     shutil.rmtree(working, ignore_errors=True)
     files: dict[str, Any] = {}
-    for part in parts():
+    made: dict[str, Any] = {}
+    for part in parts_of(origin):
+        manifest = read_manifest(cache.folder(part))
+        made[part.name] = {"maker": manifest.get("maker", "modules")}
+        if "releases" in manifest:
+            made[part.name]["releases"] = manifest["releases"]
         if part.inner:
             continue
-        files |= read_manifest(cache.folder(part))["files"]
+        files |= manifest["files"]
         shutil.copytree(
             cache.folder(part),
             working,
@@ -255,6 +325,7 @@ def _link_parts(cache: PartCache, final: Path) -> None:
             copy_function=os.link,
             ignore=shutil.ignore_patterns(MANIFEST),
         )
-    write_manifest(working, {"bundle": final.name, "maker": "modules"}, files)
+    about = {"bundle": final.name, "maker": origin.maker, "parts": made}
+    write_manifest(working, about, files)
     shutil.rmtree(final, ignore_errors=True)
     working.rename(final)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from l4lab.bundle.disk import disk_part, root_part
 from l4lab.bundle.golang import go_part
 from l4lab.bundle.images import images_part
@@ -14,7 +16,16 @@ COMPONENTS = ("containerd", "etcd", "cni", "kubernetes", "calico", "coredns", "p
 
 def parts() -> tuple[Part, ...]:
     """All parts of the bundle; each comes after those it needs."""
-    components = {name: go_part(name) for name in COMPONENTS}
+    return parts_with({})
+
+
+def parts_with(instead: Mapping[str, Part]) -> tuple[Part, ...]:
+    """All parts of the bundle, some components made in another way.
+
+    Args:
+        instead: Parts by the name of the component whose programs they hold.
+    """
+    components = {name: instead.get(name) or go_part(name) for name in COMPONENTS}
     kernel = kernel_part()
     root = root_part()
     images = images_part([components[name] for name in ("kubernetes", "etcd", "coredns", "calico")])

@@ -62,6 +62,7 @@ class Build:
         log: Where programs' output goes.
         needs: The folders of the parts it needs, by name.
         doing: Tells the progress line what it is at.
+        facts: What the build adds to the part's manifest about how it was made.
     """
 
     out: Path
@@ -69,6 +70,7 @@ class Build:
     log: Path
     needs: dict[str, Path]
     doing: Callable[[str], None]
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,8 @@ class PartCache:
             )
             part.build(build)
             doing("taking digests")
-            write_manifest(out, {"part": part.name, "key": part.key}, files_of(out))
+            about = {"part": part.name, "key": part.key, **build.facts}
+            write_manifest(out, about, files_of(out))
             shutil.rmtree(final, ignore_errors=True)
             out.rename(final)
             shutil.rmtree(working, ignore_errors=True)

@@ -50,7 +50,9 @@ def up(clusters: Clusters, students: Sequence[Student]) -> list[Outcome]:
             "./l4lab class down with shape: shared, then with shape: each again",
         )
     clusters.refuse_too_many(students)
-    bundles.ensure(clusters.progress)  # once, before all of them ask for it
+    # Once, before all of them ask for it.
+    for origin in dict.fromkeys(clusters.wanted(one).settings.origin for one in students):
+        bundles.ensure(clusters.progress, origin=origin)
 
     def begin(student: Student, progress: Progress) -> Cluster:
         clusters.mark(student)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
-from l4lab import actions, bundle, console, doctor, suite, user_shell
+from l4lab import actions, bundle, console, doctor, settings, suite, user_shell
 from l4lab.console import REST, Context, common, show
+from l4lab.origin import MAKERS
 
 
 @click.command("bundle")
+@click.option(
+    "--from",
+    "maker",
+    type=click.Choice(MAKERS),
+    help="Programs built here from Go modules, or official releases (default: as in the settings).",
+)
 @click.option("--verify", is_flag=True, help="Read every file of it anew.")
 @click.option("--repair", is_flag=True, help="Throw away what is damaged and make it again.")
 @click.option(
@@ -30,6 +39,7 @@ from l4lab.console import REST, Context, common, show
 def bundle_(
     context: Context,
     *,
+    maker: str | None,
     verify: bool,
     repair: bool,
     pack: Path | None,
@@ -37,18 +47,33 @@ def bundle_(
     prune: bool,
 ) -> None:
     """Make what goes on the machines, unless it is there: programs, images, kernel, disk."""
+    wanted = settings.load(context.config, console.PROJECT).origin
+    origin = replace(wanted, maker=maker) if maker else wanted
     if load:
         made = bundle.load(load)
     elif repair:
-        made = bundle.repair(context.progress)
+        made = bundle.repair(context.progress, origin=origin)
     else:
-        made = bundle.ensure(context.progress, again=verify)
+        made = bundle.ensure(context.progress, origin=origin, again=verify)
     if pack:
         with context.progress.step(f"pack {pack}"):
             bundle.pack(made, pack)
     gone = [str(folder) for folder in actions.prune(console.PROJECT)] if prune else []
-    said = [f"The bundle is whole: {made.folder}", *(f"deleted: {folder}" for folder in gone)]
-    context.result({"folder": str(made.folder), "deleted": gone}, "\n".join(said))
+    parts = bundle.makers(made)
+    said = [f"The bundle is whole: {made.folder}", *_releases(parts)]
+    if bundle.find(wanted) != made:
+        said.append('The settings want another: [bundle] from = "..." in l4lab.toml chooses.')
+    said += [f"deleted: {folder}" for folder in gone]
+    context.result({"folder": str(made.folder), "deleted": gone, "parts": parts}, "\n".join(said))
+
+
+def _releases(parts: dict[str, Any]) -> list[str]:
+    """A line for each file of a release: its digest, who proved it, where it came from."""
+    return [
+        f"  {one['file']} from {one['mirror']}\n    SHA-256 {one['sha256']}, by {one['proved_by']}"
+        for part in parts.values()
+        for one in part.get("releases", ())
+    ]
 
 
 @click.command("doctor")

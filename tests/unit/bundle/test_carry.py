@@ -24,7 +24,7 @@ def made(tmp_path, monkeypatch):
         disk.write(b"end")
     write_manifest(folder, {"bundle": "bundle-1"}, files_of(folder))
     target = tmp_path / "there" / "bundle-1"
-    monkeypatch.setattr(bundle, "bundle_folder", lambda: target)
+    monkeypatch.setattr(bundle, "bundle_folder", lambda *_: target)
     return Bundle(folder)
 
 
@@ -41,7 +41,7 @@ def test_round_trip(made, tmp_path):
 
 def test_another_bundle_is_refused(made, tmp_path, monkeypatch):
     bundle.pack(made, tmp_path / "stick.tar")
-    monkeypatch.setattr(bundle, "bundle_folder", lambda: tmp_path / "there" / "bundle-2")
+    monkeypatch.setattr(bundle, "bundle_folder", lambda *_: tmp_path / "there" / "bundle-2")
     with pytest.raises(BundleError, match="holds another bundle"):
         bundle.load(tmp_path / "stick.tar")
 
