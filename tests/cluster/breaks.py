@@ -6,7 +6,7 @@ must fail, ``error`` cannot be measured any more, and ``green`` must not be touc
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.cluster.hands import Hands
 
@@ -25,6 +25,40 @@ class Break:
 
     def __str__(self):
         return self.name
+
+
+# The check of mode nftables that looks at what one of mode ipvs does; None where there is nothing
+# like it.
+IN_NFTABLES = {
+    "clusterip": {
+        "ipvs-row": "nft-entry",
+        "ipvs-scheduler": "nft-random",
+        "ipvs-masq": None,
+        "kube-ipvs0": "no-interface",
+        "counters": "tracked",
+    },
+    "nodeport": {
+        "ipvs-rows": "nft-ports",
+        "localhost": "nft-localhost",
+        "counters": "nft-tracked",
+        "local-rows": "nft-local",
+        "local-lost": "nft-local-lost",
+    },
+}
+
+
+def in_nftables(lab, fault):
+    """The same break as seen in mode nftables; None where it is one of a kernel's IPVS table."""
+    names = IN_NFTABLES[lab]
+
+    def told(checks):
+        return frozenset(filter(None, (names.get(one, one) for one in checks)))
+
+    if fault.node_only or not told({fault.explains}):
+        return None
+    [explains] = told({fault.explains})
+    sets = {which: told(getattr(fault, which)) for which in ("red", "error", "green")}
+    return replace(fault, explains=explains, **sets)
 
 
 def ids(text):

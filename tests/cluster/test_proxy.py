@@ -8,8 +8,29 @@ import pytest
 
 from l4lab import proxy
 from l4lab.checks import Check, declared, run_lab
+from l4lab.lab import get_lab
+from tests.cluster.breaks import IN_NFTABLES, in_nftables
+from tests.cluster.conftest import PROJECT
+from tests.cluster.hands import Hands
 from tests.cluster.host import outside
+from tests.cluster.test_labs import breaks_of, told_and_mended
 from tests.cluster.test_life import l4lab
+
+# Told by a check that only mode nftables has.
+SAMPLE = {"clusterip": ("session affinity",), "nodeport": ()}
+
+
+def pytest_generate_tests(metafunc):
+    if "fault" not in metafunc.fixturenames:
+        return
+    every = metafunc.config.getoption("--every-break")
+    pairs = [
+        (name, seen)
+        for name in IN_NFTABLES
+        for fault in breaks_of(get_lab(PROJECT, name), True)
+        if (seen := in_nftables(name, fault)) and (every or fault.name in SAMPLE[name])
+    ]
+    metafunc.parametrize(("name", "fault"), pairs, ids=[f"{name}-{one}" for name, one in pairs])
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +62,13 @@ def test_a_lab_is_green_in_mode_nftables(nftables, deployed, name):
     modes = {check.id: check.mode for check in declared(lab.checks, Check)}
     ran = {result.id for result in report.results}
     assert {modes[check] for check in ran if check in modes} == {None, "nftables"}
+
+
+def test_a_break_is_told_in_mode_nftables_too(nftables, deployed, name, fault):
+    lab = deployed(name)
+    hands = Hands(nftables, lab.facts.NAMESPACE)
+    with hands.reach:
+        told_and_mended(lab, nftables, hands, fault)
 
 
 def test_back_in_mode_ipvs_nothing_is_left_either(cluster, access):
