@@ -103,7 +103,9 @@ def test_off_a_terminal_a_board_prints_what_is_new():
 
 
 def test_on_a_terminal_a_board_takes_the_place_of_the_last(monkeypatch):
-    monkeypatch.setattr(module.shutil, "get_terminal_size", lambda *_, **__: os.terminal_size((10, 5)))
+    monkeypatch.setattr(
+        module.shutil, "get_terminal_size", lambda *_, **__: os.terminal_size((10, 5))
+    )
     stream = Terminal()
     progress = Progress(stream)
     progress.board(["0123456789abc", "b"])
