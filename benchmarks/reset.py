@@ -5,9 +5,9 @@ Run it with the Python that ``./l4lab`` made for itself, with the bundle made (`
     ~/.cache/l4lab/python/*/bin/python benchmarks/reset.py [--times 10] [--keep]
 
 It makes a cluster of its own (three small machines), and then each time: brings it up with other
-pod and service networks, deploys a lab and resets it, takes the fingerprint of the idle cluster
-twice, and resets the cluster. Each of the three comparisons has to be empty. Times are in
-seconds; the exit code is 1 if a difference was found.
+pod and service networks and the other proxy mode, deploys a lab, checks and resets it, takes the
+fingerprint of the idle cluster twice, and resets the cluster. Each of the three comparisons has to
+be empty, and the lab green. Times are in seconds; the exit code is 1 if that did not hold.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ sys.path[:0] = [str(PROJECT), str(PROJECT / "infra")]
 os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
 
 from l4lab import actions, reset  # noqa: E402  found only now
+from l4lab.checks import run_lab  # noqa: E402  as above
 from l4lab.cluster import Cluster  # noqa: E402  as above
 from l4lab.lab import get_lab  # noqa: E402  as above
 from l4lab.progress import Progress  # noqa: E402  as above
@@ -48,7 +49,7 @@ def cluster(name: str, turn: int) -> Cluster:
     """The cluster with the networks of this turn."""
     pods, services = _NETWORKS[turn % len(_NETWORKS)]
     settings = {
-        "cluster": {"name": name},
+        "cluster": {"name": name, "proxy": ("ipvs", "nftables")[turn % 2]},
         "network": {"pods": pods, "services": services},
         "machines": _MACHINES,
     }
@@ -71,6 +72,10 @@ def turn(name: str, number: int, times: dict[str, float]) -> list[Proof | None]:
     access, lab = made.enter(), get_lab(PROJECT, "clusterip")
     with timed(times, "deploy"):
         actions.deploy(made, lab)
+    with timed(times, "check"):
+        green = run_lab(lab, access, exercises=False)
+    if not green.passed:
+        raise SystemExit(green.render(color=False))
     with timed(times, "reset of the lab"):
         of_lab = reset.reset(made, lab).proof
     with timed(times, "fingerprint"):
