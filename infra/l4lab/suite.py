@@ -12,8 +12,9 @@ from l4lab import bundle
 from l4lab.bundle.debian import ensure_packages
 from l4lab.progress import Progress
 
-# What tests on machines look at the host with; l4lab itself needs none of it.
-_PACKAGES = ("iptables", "nftables")
+# What tests on machines look at the host with, and make a disk with that is not l4lab's; l4lab
+# itself needs none of it where a bundle was loaded.
+_PACKAGES = ("iptables", "mmdebstrap", "nftables")
 
 
 def run(project: Path, progress: Progress, words: Sequence[str], *, quick: bool) -> int:

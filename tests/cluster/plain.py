@@ -22,6 +22,7 @@ from l4lab.bundle.disk import ROOT_DISK
 from l4lab.bundle.golang import TOOLS
 from l4lab.command import run
 from l4lab.state import lock
+from tests.cluster.host import into_host
 
 BASE = (
     "apt", "ca-certificates", "dbus", "iproute2", "kmod", "openssh-server", "procps", "python3",
@@ -96,6 +97,7 @@ def _build(working: Path) -> None:
     root = working / "root"
     run(
         [
+            *into_host(),  # tests are in a lab's network by now, from which no archive is reached
             "mmdebstrap",
             "--variant=minbase",
             f"--include={','.join(BASE)}",
