@@ -74,6 +74,7 @@ class Bench:
             "class", *words, "--file", str(self._class), timeout=_UP + _EACH * self.students
         )
         self.rows[f"{title}, s"] = took = time.monotonic() - started
+        print(f"{title}: {took:.1f} s", file=sys.stderr, flush=True)
         if count > 1:
             self.rows[f"{title}, s a student"] = took / count
         for one in said["students"]:

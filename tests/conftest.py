@@ -31,6 +31,11 @@ def pytest_addoption(parser):
         action="store_true",
         help="break the labs in every way there is, not in a few that stand for the others",
     )
+    parser.addoption(
+        "--long",
+        action="store_true",
+        help="with --cluster: also what would not fit into the time that a fresh machine has",
+    )
 
 
 def pytest_collection_modifyitems(config, items):
@@ -38,6 +43,11 @@ def pytest_collection_modifyitems(config, items):
         if MACHINES in item.path.parents:
             item.add_marker(pytest.mark.cluster)
             item.add_marker(pytest.mark.timeout(1500))
+    if not config.getoption("--long"):
+        skip = pytest.mark.skip(reason="takes minutes more: add --long")
+        for item in items:
+            if "long" in item.keywords:
+                item.add_marker(skip)
     if not config.getoption("--cluster"):
         skip = pytest.mark.skip(reason="needs real machines: add --cluster")
         for item in items:

@@ -20,6 +20,8 @@ from l4lab.state import paths_of
 from tests.cluster.conftest import PROJECT
 from tests.cluster.host import fingerprint, outside, processes
 
+pytestmark = pytest.mark.long
+
 NAME = "l4lab-each"
 IDS = ("ann", "bob")
 SETTINGS = f"""\
