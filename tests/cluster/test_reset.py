@@ -10,12 +10,12 @@ import time
 import pytest
 
 from l4lab import actions, reset, stack
-from l4lab.command import run
 from l4lab.lab import get_lab
 from l4lab.proof import Scope, compare, snapshot
 from l4lab.retry import wait_for
 from tests.cluster.conftest import PROJECT
 from tests.cluster.hands import Hands
+from tests.cluster.test_life import nodes_ready
 
 
 @pytest.fixture
@@ -69,16 +69,6 @@ def test_a_broken_fact_of_each_kind_is_seen_and_an_idle_cluster_is_equal(access,
         hands.on(database, "mariadb", "-e", "DROP DATABASE mine")
     proof = compare(before, snapshot(access, scope=Scope.cluster()))
     assert proof.clean, proof.render()
-
-
-def nodes_ready(access):
-    said = run(
-        [access.kubectl, "--kubeconfig", access.paths.kubeconfig, "get", "nodes", "--no-headers"],
-        timeout=30,
-        check=False,
-    )
-    ready = [line for line in said.stdout.splitlines() if line.split()[1] == "Ready"]
-    return None if len(ready) == 3 else said.stdout + said.stderr
 
 
 def test_a_cluster_is_reset_cut_off_and_all_and_interrupted_ups_converge(

@@ -118,8 +118,9 @@ def _in_one_line(text: str) -> str:
 
 
 def _in_a_cell(value: object) -> object:
-    """Nothing that a spreadsheet would take for a formula."""
-    if not isinstance(value, str):
-        return value
-    text = printable(value)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    return cell(printable(value)) if isinstance(value, str) else value
+
+
+def cell(text: str) -> str:
+    """A text for a cell of CSV; what a spreadsheet would take for a formula is marked as text."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from l4lab.checks import LabReport
 from l4lab.checks.diagnosis import redacted
+from l4lab.checks.formats import cell
 from l4lab.checks.report import as_data, printable
 from l4lab.classroom.model import Classroom, Outcome, Student
 from l4lab.state import Paths, read_json, write_json
@@ -100,8 +101,7 @@ def to_csv(found: Sequence[Row]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in found:
-        values = [str(getattr(row, column)) for column in COLUMNS]
-        writer.writerow([f"'{value}" if value[:1] in "=+-@\t" else value for value in values])
+        writer.writerow([cell(str(getattr(row, column))) for column in COLUMNS])
     return text.getvalue()
 
 

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from l4lab.checks import CheckResult, Fault, LabReport, State
-from l4lab.checks.formats import FORMATS, to_csv, to_gradescope, to_json_lines, to_tap
+from l4lab.checks.formats import FORMATS, cell, to_csv, to_gradescope, to_json_lines, to_tap
 
 proven = pytest.mark.skipif(not shutil.which("prove"), reason="prove is not installed (perl)")
 
@@ -84,3 +84,7 @@ def test_all_forms_are_on_the_command_line():
     from l4lab.commands.labs import check
 
     assert set(FORMATS) <= {option.name for option in check.params}
+
+
+def test_an_empty_cell_stays_empty():
+    assert [cell(text) for text in ("", "a=b", "\tx", "@x")] == ["", "a=b", "'\tx", "'@x"]
