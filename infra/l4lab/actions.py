@@ -15,6 +15,7 @@ from l4lab.checks import (
     LabReport,
     declared,
     fitting_checks,
+    mode_of_proxy,
     render_line,
     run_lab,
 )
@@ -26,7 +27,8 @@ from l4lab.lab import Lab, find_labs, get_lab
 from l4lab.machines.disks import bases
 from l4lab.playbook import PlaybookResult
 from l4lab.progress import Progress
-from l4lab.proof.kept import remember_before
+from l4lab.proof import read_objects
+from l4lab.proof.kept import missing, remember_before
 from l4lab.state import FOLDER, Access, Paths
 
 
@@ -130,6 +132,15 @@ def watch(
     return watch_checks(look, ids, within=within, told=told)
 
 
+def mode_of(cluster: Cluster, lab: Lab) -> str:
+    """Which mode kube-proxy runs in: ``ipvs`` or ``nftables``.
+
+    Raises:
+        UsageError: The cluster is not up.
+    """
+    return mode_of_proxy(lab, cluster.enter())
+
+
 def write_guides(project: Path, names: Sequence[str] = (), *, check: bool = False) -> list[str]:
     """Render the guides of labs, for the course's cluster, to the files people read.
 
@@ -215,10 +226,26 @@ def status(cluster: Cluster) -> dict[str, Any]:
             "ready": ready["status"] == "True",
             "version": node["status"]["nodeInfo"]["kubeletVersion"],
         }
-    for name, lab in find_labs(cluster.project).items():
-        deployed = stack.status(lab, access)
-        data["labs"][name] = "deployed" if deployed else "not deployed"
+    data["labs"] = labs_of(cluster, access)
     return data
+
+
+def labs_of(cluster: Cluster, access: Access) -> dict[str, str]:
+    """What the state knows of each lab, and what of it is not on the cluster any more."""
+    stacks = {name: stack.status(lab, access) for name, lab in find_labs(cluster.project).items()}
+    said = {name: "deployed" if known else "not deployed" for name, known in stacks.items()}
+    if not any(stacks.values()):
+        return said
+    try:
+        items = read_objects(access.paths.kubeconfig)
+    except MachineError as failed:
+        cluster.progress.say(f"labs are as they were deployed: {failed.brief}: {failed.reason}")
+        return said
+    for name in filter(stacks.get, stacks):
+        if gone := missing(access.paths, name, items):
+            more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
+            said[name] = f"deployed, but {gone[0]}{more} is missing: ./l4lab deploy {name}"
+    return said
 
 
 def render_status(data: dict[str, Any]) -> str:

@@ -41,6 +41,13 @@ class Command:
     within: float = 0.0
     """Seconds in which it may be typed again until it is as promised: for what only looks at
     something that a cluster needs a moment for."""
+    mode: str | None = None
+    """kube-proxy's mode it is for; None: ipvs if it asks IPVS by name, else both."""
+
+    def fits(self, mode: str) -> bool:
+        """Whether there is something to see with it in that mode of kube-proxy's."""
+        asks_ipvs = any("ipvs" in words for words in (self.text, *self.shows))
+        return (self.mode or ("ipvs" if asks_ipvs else mode)) == mode
 
     @property
     def sets_a_variable(self) -> bool:
@@ -65,7 +72,7 @@ class Step:
     """The section's anchor in the guide of every language."""
     do: tuple[Command, ...] = ()
     checks: tuple[str, ...] = ()
-    """Ids of its checks and exercises; each one of the lab belongs to exactly one step."""
+    """Ids of its checks and exercises in mode ipvs; each belongs to exactly one step."""
 
 
 class Guided(Protocol):
@@ -99,7 +106,7 @@ def render(lab: Guided, topology: Topology, language: str) -> str:
     """A lab's guide as Markdown, for a cluster.
 
     In the template's scope are ``facts`` (the lab's), ``topology``, and ``do(id)``, which gives one
-    fenced block with the commands of that step.
+    fenced block with the commands of that step. Guides are for mode ipvs, that of the course.
 
     Raises:
         UsageError: There is no guide in that language, or its template names what does not exist.
@@ -116,7 +123,7 @@ def render(lab: Guided, topology: Topology, language: str) -> str:
             raise UsageError(
                 f"lab {lab.name} has no step {step_id!r}", f"its steps are: {', '.join(steps)}"
             )
-        lines = [command.text for command in steps[step_id].do]
+        lines = [command.text for command in steps[step_id].do if command.fits("ipvs")]
         return "\n".join(["```bash", *lines, "```"])
 
     environment = jinja2.Environment(

@@ -85,16 +85,21 @@ def lab_part(
 ) -> LabPart:
     """A report in the order of the lab's guide."""
     headings = sections(render(lab, topology, "en"))
-    steps = []
-    told: set[str] = set()
-    for step in lab.steps(topology):
-        results = tuple(result for result in report.results if result.id in step.checks)
-        told.update(step.checks)
-        if results:
-            steps.append(StepPart(id=step.id, heading=headings[step.id].heading, results=results))
-    rest = tuple(result for result in report.results if result.id not in told)
+    guide = lab.steps(topology)
+    step_of = {name: step.id for step in guide for name in step.checks}
+    # Steps name the checks of mode ipvs; those of another know the section that explains them.
+    by_step: dict[str, list[CheckResult]] = {step.id: [] for step in guide}
+    rest: list[CheckResult] = []
+    for result in report.results:
+        anchor = step_of.get(result.id) or result.guide.rpartition("#")[2]
+        by_step.get(anchor, rest).append(result)
+    steps = [
+        StepPart(id=name, heading=headings[name].heading, results=tuple(results))
+        for name, results in by_step.items()
+        if results
+    ]
     if rest:
-        steps.append(StepPart(id="other", heading=OTHER, results=rest))
+        steps.append(StepPart(id="other", heading=OTHER, results=tuple(rest)))
     return LabPart(title=lab.title, report=report, steps=tuple(steps), paths=paths)
 
 

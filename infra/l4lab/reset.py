@@ -6,14 +6,15 @@ list that the real run works off. Nothing else is touched; what differs all the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from l4lab import pulumi_cli, stack
+from l4lab.checks import LabReport, run_lab
 from l4lab.cluster import Cluster
 from l4lab.command import CommandError, run
-from l4lab.errors import MachineError
+from l4lab.errors import MachineError, UsageError
 from l4lab.lab import Lab
 from l4lab.proof import API, Fingerprint, Mend, Objects, Proof, prove, read_objects
 from l4lab.proof.kept import before_stack, objects_of, others, scope_of, stack_file
@@ -35,6 +36,19 @@ class LabReset:
 
     done: tuple[str, ...]
     proof: Proof | None
+
+
+@dataclass(frozen=True)
+class StepReset:
+    """What the reset of a lab's step did, or would do.
+
+    Attributes:
+        done: One line an action.
+        report: The step's checks, seen after it; None for a dry run.
+    """
+
+    done: tuple[str, ...]
+    report: LabReport | None
 
 
 @dataclass(frozen=True)
@@ -94,6 +108,65 @@ def reset(cluster: Cluster, lab: Lab) -> LabReset:
         # The cluster goes on changing: the next first deployment takes a new one.
         stack_file(access.paths, lab.stack).unlink(missing_ok=True)
     return LabReset(wanted.lines, proved)
+
+
+def plan_step(cluster: Cluster, lab: Lab) -> StepReset:
+    """What ``reset_step`` would do, without doing it.
+
+    Raises:
+        UsageError: The cluster is not up, or the lab is not deployed.
+        StackError: The program or an object would be refused.
+        MachineError: The API server does not answer.
+    """
+    access = _with_lab(cluster, lab)
+    hand = _plan(access, lab).by_hand
+    with cluster.progress.step(f"preview {lab.name}"):
+        steps = stack.preview(lab, access).steps
+    return StepReset((*map(str, hand), *steps), None)
+
+
+def reset_step(cluster: Cluster, lab: Lab, checks: Sequence[str]) -> StepReset:
+    """Put a lab back to how its deployment left it, so that a step can be done again.
+
+    What was made by hand is removed (see ``reset``), and what was changed or deleted by hand is
+    deployed again; the proof are the step's checks. What a step did to a machine is not put back:
+    its checks tell.
+
+    Args:
+        cluster: The cluster.
+        lab: The lab.
+        checks: Ids of the step's checks; its exercises are not run.
+
+    Raises:
+        UsageError: The cluster is not up, or the lab is not deployed.
+        StackError: An object was refused or did not become ready.
+        MachineError: The API server does not answer.
+    """
+    access = _with_lab(cluster, lab)
+    with cluster.progress.step(f"reset {lab.name}") as step:
+        hand = _plan(access, lab).by_hand
+        for one in hand:
+            step.doing = str(one)
+            _carry_out(access, one)
+        outcome = stack.deploy(lab, access, on_event=lambda text: setattr(step, "doing", text))
+        done = (*map(str, hand), *outcome.steps)
+        step.note = f"{len(done)} done"
+    with cluster.progress.step("check the step") as step:
+        report = run_lab(lab, access, only=checks, exercises=False)
+        step.note = report.summary()
+    return StepReset(done, report)
+
+
+def _with_lab(cluster: Cluster, lab: Lab) -> Access:
+    """The way to a cluster that this lab is on."""
+    access = cluster.enter()
+    if not stack.status(lab, access):
+        raise UsageError(
+            f"lab {lab.name} is not deployed",
+            "no step of it was done",
+            f"./l4lab deploy {lab.name}",
+        )
+    return access
 
 
 def _plan(access: Access, lab: Lab) -> _Plan:

@@ -38,6 +38,7 @@ class Outcome:
     Attributes:
         stack: The stack's name, which is the lab's.
         changes: How many resources by action, such as ``{"create": 4}``; ``same`` among them.
+        steps: What was begun on objects, such as ``update Service my-nginx``, in that order.
         outputs: What the program exports, secrets as ``[secret]``; empty after a destruction.
         seconds: How long it took.
         log: Pulumi's own output.
@@ -48,6 +49,7 @@ class Outcome:
     outputs: Mapping[str, Any]
     seconds: float
     log: Path
+    steps: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:

@@ -135,6 +135,7 @@ class _Run:
     changes: dict[str, int] = field(default_factory=dict)
     errors: list[tuple[str, str]] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    steps: list[str] = field(default_factory=list)
     outputs: Mapping[str, Any] = field(default_factory=dict)
     _stack: auto.Stack | None = None
     _steps: dict[str, tuple[str, float]] = field(default_factory=dict)
@@ -203,6 +204,7 @@ class _Run:
             return
         if phase == "started":
             self._steps[step.urn] = (action, time.monotonic())
+            self.steps.append(f"{action} {engine_words.label(step.urn)}")
         self._say(step.urn, phase)
 
     def _say(self, urn: str, text: str) -> None:
@@ -217,6 +219,7 @@ class _Run:
             outputs=self.outputs,
             seconds=time.monotonic() - self.started,
             log=self.log,
+            steps=tuple(self.steps),
         )
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from textwrap import indent
 
 from l4lab import actions, stack
-from l4lab.checks import Exercise, LabReport, declared, explain, render_line
+from l4lab.checks import Check, Exercise, LabReport, declared, explain, render_line
 from l4lab.cluster import Cluster
 from l4lab.errors import UsageError
 from l4lab.guide import Command, Guided, Section, Step, render, sections
@@ -43,6 +43,7 @@ class Words:
     resume: str
     green: str
     red: str
+    other_mode: str
 
 
 _WORDS = {
@@ -59,6 +60,8 @@ _WORDS = {
         resume="Go on with: ./l4lab lab {lab} --from {step}",
         green="The walk is over: all that was checked is green.",
         red="The walk is over; red at the last look: {ids}",
+        other_mode="kube-proxy runs in mode {mode} here: commands that ask IPVS are left out, and "
+        "the checks are those of this mode. docs/proxy-modes.md says what differs.",
     ),
     "zh": Words(
         not_deployed="实验 {lab} 还没有部署。",
@@ -73,6 +76,8 @@ _WORDS = {
         resume="继续请运行：./l4lab lab {lab} --from {step}",
         green="全部步骤结束：检查过的都是绿的。",
         red="全部步骤结束；最后一次检查仍为红的：{ids}",
+        other_mode="这里的 kube-proxy 运行在 {mode} 模式：略去查询 IPVS 的命令，"
+        "检查也换成该模式的检查。差别见 docs/proxy-modes.md。",
     ),
 }
 
@@ -85,6 +90,7 @@ class Hands:
         write: Prints a text as it is.
         ask: Asks and returns the answer; None where nobody is there to answer.
         bash: Starts the bash that the commands run in.
+        mode: Says which mode kube-proxy runs in.
         deployed: Whether the lab is deployed.
         deploy: Deploys it.
         check: Runs the checks and exercises with these ids.
@@ -96,6 +102,7 @@ class Hands:
     write: Callable[[str], None]
     ask: Callable[[str], str] | None
     bash: Callable[[], Shell]
+    mode: Callable[[], str]
     deployed: Callable[[], bool]
     deploy: Callable[[], object]
     check: Callable[[Sequence[str]], LabReport]
@@ -126,6 +133,7 @@ def hands_of(
         write=write,
         ask=ask,
         bash=lambda: Shell(cluster.project, env=env),
+        mode=lambda: actions.mode_of(cluster, lab),
         deployed=lambda: stack.status(lab, cluster.enter()).deployed,
         deploy=lambda: actions.deploy(cluster, lab),
         check=lambda ids: actions.check(cluster, lab, only=ids),
@@ -157,15 +165,44 @@ def step_of(lab: Guided, topology: Topology, name: str) -> Step:
     return steps[name]
 
 
-def checks_of(lab: Guided, topology: Topology, name: str) -> tuple[str, ...]:
-    """Ids of the checks and exercises of a step.
+def in_mode(lab: Lab, topology: Topology, mode: str) -> tuple[Step, ...]:
+    """The lab's steps with the commands and checks of one mode of kube-proxy's.
+
+    A check that no step names, because it is not in mode ipvs, belongs to the step of its anchor.
+    """
+    steps = lab.steps(topology)
+    named = {name for step in steps for name in step.checks}
+    every: list[Check | Exercise] = [
+        *declared(lab.checks, Check),
+        *declared(lab.checks, Exercise),
+    ]
+    fitting = {one.id: one.anchor for one in every if one.mode in (None, mode)}
+    return tuple(
+        replace(
+            step,
+            do=tuple(command for command in step.do if command.fits(mode)),
+            checks=(
+                *(name for name in step.checks if name in fitting),
+                *(name for name in fitting if name not in named and fitting[name] == step.id),
+            ),
+        )
+        for step in steps
+    )
+
+
+def checks_of(cluster: Cluster, lab: Lab, name: str) -> tuple[str, ...]:
+    """Ids of the checks and exercises of a step, in the mode that kube-proxy runs in.
 
     Raises:
-        UsageError: There is no such step, or nothing proves it.
+        UsageError: There is no such step, nothing proves it, or the cluster is not up.
     """
-    if checks := step_of(lab, topology, name).checks:
-        return checks
-    raise UsageError(f"step {name!r} of lab {lab.name} has no checks")
+    topology = cluster.settings.topology
+    step_of(lab, topology, name)  # a wrong name is told without a cluster, too
+    mode = actions.mode_of(cluster, lab)
+    step = next(step for step in in_mode(lab, topology, mode) if step.id == name)
+    if not step.checks:
+        raise UsageError(f"step {name!r} of lab {lab.name} has no checks in mode {mode}")
+    return step.checks
 
 
 def walk(
@@ -183,23 +220,27 @@ def walk(
         UsageError: There is no such step or language.
         KeyboardInterrupt: It was broken off; how to go on was told.
     """
-    steps = list(lab.steps(topology))
-    at = steps.index(step_of(lab, topology, start)) if start else 0
+    names = [step.id for step in lab.steps(topology)]
+    at = names.index(step_of(lab, topology, start).id) if start else 0
     guide = sections(render(lab, topology, language))
     words = _WORDS[language]
     with _Bash(hands, words) as bash:
         one = _Walk(lab=lab, hands=hands, words=words, bash=bash, color=color)
         try:
+            mode = hands.mode()
+            steps = in_mode(lab, topology, mode)
+            if any(not command.fits(mode) for step in lab.steps(topology) for command in step.do):
+                hands.write(f"{words.other_mode.format(mode=mode)}\n")
             one.deployed(steps[at])
             bash.only_variables([command for step in steps[:at] for command in step.do])
             for number in range(at, len(steps)):
                 at = number
                 one.step(steps[at], guide[steps[at].id], f"{at + 1}/{len(steps)}")
         except (_Quit, KeyboardInterrupt) as ended:
-            hands.write(f"\n{words.resume.format(lab=lab.name, step=steps[at].id)}\n")
+            hands.write(f"\n{words.resume.format(lab=lab.name, step=names[at])}\n")
             if isinstance(ended, KeyboardInterrupt):
                 raise
-            return Walked(red=tuple(one.red), left_at=steps[at].id)
+            return Walked(red=tuple(one.red), left_at=names[at])
     red = tuple(one.red)
     hands.write(f"\n{words.red.format(ids=', '.join(red)) if red else words.green}\n")
     return Walked(red=red)

@@ -101,6 +101,12 @@ def steps(topology: Topology) -> tuple[Step, ...]:
                     text=f"./l4lab ssh {worker} ip address show kube-ipvs0 | grep $CIP",
                     shows=(r"inet \S+/32 ",),
                 ),
+                Command(
+                    text=f"./l4lab ssh {worker} nft list map ip kube-proxy service-ips | grep $CIP",
+                    shows=(rf"\. tcp \. {facts.PORT} : goto service-\S+/{facts.SERVICE}/",),
+                    within=_SOON,
+                    mode="nftables",
+                ),
             ),
             checks=("proxy-mode", "ipvs-row", "ipvs-scheduler", "ipvs-masq", "kube-ipvs0"),
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -62,6 +63,20 @@ def test_a_lab_is_green_in_mode_nftables(nftables, deployed, name):
     modes = {check.id: check.mode for check in declared(lab.checks, Check)}
     ran = {result.id for result in report.results}
     assert {modes[check] for check in ran if check in modes} == {None, "nftables"}
+
+
+def test_the_walk_has_the_commands_and_checks_of_mode_nftables(nftables, deployed, config):
+    lab = deployed("clusterip")
+    argv = [sys.executable, "-m", "l4lab", "lab", "--config", config, lab.name, "--yes"]
+    walked = outside(*argv, cwd=PROJECT, timeout=900)
+    assert walked.returncode == 0, walked.stdout + walked.stderr
+    assert "kube-proxy runs in mode nftables here" in walked.stdout
+    assert "nft list map ip kube-proxy service-ips" in walked.stdout
+    assert "PASS  nft-entry " in walked.stdout
+    assert "Not as the guide says" not in walked.stdout, walked.stdout
+    one = l4lab(config, "check", lab.name, "--step", "kernel", "--json")
+    assert one.returncode == 0, one.stdout
+    assert {"proxy-mode", "nft-entry"} <= {one["id"] for one in json.loads(one.stdout)["results"]}
 
 
 def test_a_break_is_told_in_mode_nftables_too(nftables, deployed, name, fault):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from l4lab.proof import Scope, compare, snapshot
 from l4lab.retry import wait_for
 from tests.cluster.conftest import PROJECT
 from tests.cluster.hands import Hands
-from tests.cluster.test_life import nodes_ready
+from tests.cluster.test_life import l4lab, nodes_ready
 
 
 @pytest.fixture
@@ -45,6 +46,30 @@ def test_a_lab_is_reset_with_what_was_made_by_hand_in_its_place(cluster, access,
     finally:
         hands.kubectl("delete", "configmap", "notes")
     assert reset.reset(cluster, lab).proof.clean
+
+
+def test_a_step_is_reset_to_how_the_lab_was_deployed(cluster, access, lab, hands, config):
+    stack.deploy(lab, access)
+    try:
+        hands.kubectl("scale", "deployment", lab.facts.DEPLOYMENT, "--replicas=0")
+        hands.kubectl("delete", "service", lab.facts.SERVICE)
+        hands.kubectl("run", "mine", "--image", lab.facts.IMAGE, "--labels", "run=my-nginx")
+        told = l4lab(config, "status", "--json")
+        gone = f"Service default/{lab.facts.SERVICE} is missing"
+        assert gone in json.loads(told.stdout)["labs"][lab.name]
+        planned = reset.plan_step(cluster, lab)
+        did = reset.reset_step(cluster, lab, ["ipvs-row", "balance"])
+        assert sorted(did.done) == sorted(planned.done)
+        assert set(did.done) == {
+            "./l4lab kubectl delete pod mine -n default",
+            f"create Service {lab.facts.SERVICE}",
+            f"update Deployment {lab.facts.DEPLOYMENT}",
+        }
+        assert did.report.passed, did.report.render(False)
+        assert reset.plan_step(cluster, lab).done == ()
+    finally:
+        hands.kubectl("delete", "pod", "mine", "--ignore-not-found")
+        stack.destroy(lab, access)
 
 
 def test_a_broken_fact_of_each_kind_is_seen_and_an_idle_cluster_is_equal(access, hands):

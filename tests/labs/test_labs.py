@@ -49,7 +49,9 @@ def is_address(text):
 
 
 def block_of(step):
-    return "\n".join(["```bash", *(command.text for command in step.do), "```"])
+    return "\n".join(
+        ["```bash", *(command.text for command in step.do if command.fits("ipvs")), "```"]
+    )
 
 
 def items(lab):

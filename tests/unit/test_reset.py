@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from l4lab import pulumi_cli
+from l4lab import actions, pulumi_cli, stack
 from l4lab import reset as module
 from l4lab.command import Result
+from l4lab.errors import MachineError, UsageError
 from l4lab.lab import get_lab
 from l4lab.progress import Progress
 from l4lab.proof import Fingerprint, Proof, write_json
-from l4lab.proof.kept import objects_of, others, remember_before, stack_file
+from l4lab.proof.kept import missing, objects_of, others, remember_before, stack_file
 from l4lab.settings import parse
 from l4lab.state import Access, paths_of
 
@@ -181,3 +183,88 @@ def test_no_fingerprint_is_taken_once_a_part_of_the_lab_is_there(world, monkeypa
     found.facts["cluster"].clear()
     assert remember_before(world.access, "clusterip")
     assert not remember_before(world.access, "clusterip")
+
+
+# --- a step -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def changed(world, monkeypatch):
+    """The lab deployed, one of its objects changed and one made by hand."""
+    world.deployed("clusterip", *STACK)
+    world.items = [*LIVE, item("Pod", "mine", labels=LABELS)]
+    outcome = stack.Outcome(
+        stack="clusterip",
+        changes={"update": 1},
+        outputs={},
+        seconds=1,
+        log=Path("log"),
+        steps=("update Service my-nginx",),
+    )
+    monkeypatch.setattr(module.stack, "preview", lambda *_words: outcome)
+
+    def deploy(lab, _access, *, on_event):
+        on_event("update")
+        world.ran.append(["deploy", lab.stack])
+        return outcome
+
+    def run_lab(_lab, _access, *, only, exercises):
+        world.ran.append(["check", *only, exercises])
+        return world.report
+
+    world.report = SimpleNamespace(summary=lambda: "2 of 2 green")
+    monkeypatch.setattr(module.stack, "deploy", deploy)
+    monkeypatch.setattr(module, "run_lab", run_lab)
+    return world
+
+
+def test_a_steps_reset_does_what_the_dry_run_lists_and_looks_at_its_checks(changed):
+    planned = module.plan_step(changed, changed.lab)
+    assert changed.ran == []
+    assert planned.report is None
+    assert planned.done == (
+        "./l4lab kubectl delete pod mine -n default",
+        "update Service my-nginx",
+    )
+    did = module.reset_step(changed, changed.lab, ["balance"])
+    assert did.done == planned.done
+    assert did.report is changed.report
+    assert "delete pod mine" in " ".join(changed.ran[0])
+    assert changed.ran[1:] == [["deploy", "clusterip"], ["check", "balance", False]]
+
+
+def test_a_step_of_a_lab_that_is_not_deployed_is_refused(world):
+    for function in (module.plan_step, lambda *words: module.reset_step(*words, ["balance"])):
+        with pytest.raises(UsageError, match="lab clusterip is not deployed") as raised:
+            function(world, world.lab)
+        assert raised.value.resolution == "./l4lab deploy clusterip"
+    assert world.ran == []
+
+
+# --- what is missing ----------------------------------------------------------------------------
+
+
+def test_what_was_deleted_by_hand_is_missing(world):
+    slices = item("Endpoints", "my-nginx")  # of a kind that is never read
+    world.deployed("clusterip", *STACK, slices)
+    assert missing(world.paths, "clusterip", LIVE) == []
+    assert missing(world.paths, "clusterip", STACK[:1]) == ["Service default/my-nginx"]
+
+
+def test_the_status_names_what_is_missing_of_a_lab(world, monkeypatch):
+    world.deployed("clusterip", *STACK)
+    world.project = PROJECT
+    monkeypatch.setattr(actions, "read_objects", lambda _kubeconfig: world.items)
+    world.items = LIVE
+    assert actions.labs_of(world, world.access)["clusterip"] == "deployed"
+    assert actions.labs_of(world, world.access)["headless"] == "not deployed"
+    world.items = []
+    assert actions.labs_of(world, world.access)["clusterip"] == (
+        "deployed, but Deployment default/my-nginx and 1 more is missing: ./l4lab deploy clusterip"
+    )
+
+    def silent(_kubeconfig):
+        raise MachineError("the cluster's objects cannot be read", "refused")
+
+    monkeypatch.setattr(actions, "read_objects", silent)
+    assert actions.labs_of(world, world.access)["clusterip"] == "deployed"

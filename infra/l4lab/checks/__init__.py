@@ -24,7 +24,7 @@ from l4lab.checks.model import (
     Where,
 )
 from l4lab.checks.report import LabReport, explain, render_line
-from l4lab.checks.runner import fitting_checks, run_lab
+from l4lab.checks.runner import fitting_checks, mode_of_proxy, run_lab
 from l4lab.checks.verbs import ONCE, Hold, consistently, eventually, never
 from l4lab.checks.watch import PATIENCE, watch
 
@@ -61,6 +61,7 @@ __all__ = [
     "exercise",
     "explain",
     "fitting_checks",
+    "mode_of_proxy",
     "never",
     "raise_if_stuck",
     "render_line",

@@ -117,9 +117,13 @@ def run_lab(
 
 def fitting_checks(lab: Lab, access: Access) -> list[Check]:
     """The checks of a lab that hold in the mode kube-proxy runs in, in their order."""
+    return choose(lab.checks, lab.name, only=None, mode=mode_of_proxy(lab, access))[0]
+
+
+def mode_of_proxy(lab: Lab, access: Access) -> str:
+    """Which mode kube-proxy runs in; this process must be on the lab's network."""
     with LiveReach(access, namespace=lab.namespace) as reach:
-        mode = live_mode(reach, access.topology)
-    return choose(lab.checks, lab.name, only=None, mode=mode)[0]
+        return live_mode(reach, access.topology)
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,7 @@ def status(clusters: Clusters, students: Sequence[Student]) -> list[Outcome]:
         data = actions.status(cluster)
         machines, nodes = data["machines"].values(), data["nodes"].values()
         running, ready = (sum(one["running"] for one in machines), sum(n["ready"] for n in nodes))
-        labs = {name: what for name, what in data["labs"].items() if what == "deployed"}
+        labs = {name: what for name, what in data["labs"].items() if what != "not deployed"}
         for lab in clusters.classroom.labs:
             if kept := results.kept(clusters.paths, student.id, lab):
                 verdict = "green" if kept["passed"] else "red"

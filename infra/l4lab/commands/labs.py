@@ -86,7 +86,7 @@ def check(
     """Prove that LAB works: run its checks against the live cluster."""
     found = get_lab(console.PROJECT, lab)
     if step:
-        only = (*only, *walk.checks_of(found, context.cluster.settings.topology, step))
+        only = (*only, *walk.checks_of(context.cluster, found, step))
     if watch:
         report = actions.watch(context.cluster, found, only=only, within=within)
     elif within is not None:

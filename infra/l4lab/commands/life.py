@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
-from l4lab import actions, console, reset
+from l4lab import actions, console, reset, walk
 from l4lab.commands.completing import lab_names
 from l4lab.commands.labs import show_check
 from l4lab.console import Context, common, show
-from l4lab.lab import get_lab
+from l4lab.errors import UsageError
+from l4lab.lab import Lab, get_lab
 
 _UNPROVED = "not compared: no fingerprint was taken when this state was made"
 
@@ -70,15 +71,23 @@ def down(context: Context, *, keep_disks: bool) -> None:
 
 @click.command("reset")
 @click.argument("lab", required=False, shell_complete=lab_names)
-@click.option("--dry-run", is_flag=True, help="Only say what it would remove.")
+@click.option("--step", metavar="STEP", help="Only to how LAB is deployed, to do this step again.")
+@click.option("--dry-run", is_flag=True, help="Only say what it would do.")
 @common
-def reset_(context: Context, lab: str | None, *, dry_run: bool) -> int:
+def reset_(context: Context, lab: str | None, *, step: str | None, dry_run: bool) -> int:
     """Put LAB's place, or without LAB the machines, back to how they were, and prove it.
 
     Without LAB Kubernetes goes off the machines, which stay up; the next up builds it anew, with
     other pod and service networks if you like. Exit code 1: something is not as it was.
+
+    With --step LAB stays: what was made, changed or deleted by hand in it is put back, and the
+    step's checks are the proof.
     """
     cluster = context.cluster
+    if step is not None:
+        if lab is None:
+            raise UsageError("--step is a step of a lab", "no lab is named")
+        return _reset_step(context, get_lab(console.PROJECT, lab), step, dry_run=dry_run)
     if lab is not None:  # "" is a variable of a script that was empty, and not the whole cluster
         found = get_lab(console.PROJECT, lab)
         did = reset.plan(cluster, found) if dry_run else reset.reset(cluster, found)
@@ -96,6 +105,18 @@ def reset_(context: Context, lab: str | None, *, dry_run: bool) -> int:
     data = {"removed": list(lines), "proof": proved.to_data() if proved else None}
     context.result(data, text)
     return 0 if dry_run or (proved and proved.clean) else 1
+
+
+def _reset_step(context: Context, lab: Lab, step: str, *, dry_run: bool) -> int:
+    cluster = context.cluster
+    names = walk.checks_of(cluster, lab, step)
+    did = reset.plan_step(cluster, lab) if dry_run else reset.reset_step(cluster, lab, names)
+    text = "\n".join(did.done) or "nothing was changed by hand"
+    if did.report:
+        text += f"\n{did.report.render(color=sys.stdout.isatty())}"
+    report = json.loads(did.report.to_json()) if did.report else None
+    context.result({"done": list(did.done), "checks": report}, text)
+    return 0 if did.report is None or did.report.passed else 1
 
 
 @click.command("status")

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from l4lab import engine_words, pulumi_cli
 from l4lab.errors import StackError
+from l4lab.proof.api import LEFT_OUT
 from l4lab.proof.fingerprints import settled, snapshot
 from l4lab.proof.model import API, Fingerprint, Scope, read_json, write_json
+from l4lab.proof.objects import label
 from l4lab.state import Access, Paths
+
+Json = dict[str, Any]
 
 _BUILT = "file /etc/kubernetes/l4lab/"
 """A machine with this has been part of a cluster."""
@@ -91,6 +97,14 @@ def others(paths: Paths, stack: str) -> frozenset[str]:
     folder = pulumi_cli.checkpoint(paths, stack).parent
     names = [file.stem for file in folder.glob("*.json") if file.stem != stack]
     return frozenset(label for name in names for label in objects_of(paths, name))
+
+
+def missing(paths: Paths, stack: str, items: Iterable[Json]) -> list[str]:
+    """What a stack has made or begun to make, and is not among the cluster's objects."""
+    there = {label(item) for item in items}
+    # Kinds that are not read cannot be missed.
+    known = (one for one in objects_of(paths, stack) if one.partition(" ")[0] not in LEFT_OUT)
+    return [one for one in known if one not in there]
 
 
 def objects_of(paths: Paths, stack: str) -> list[str]:
