@@ -80,6 +80,7 @@ class Bench:
         for one in said["students"]:
             if not one["ok"]:
                 self.failed.append(f"{title}: {one['student']}: {one['note']}")
+                print(self.failed[-1], file=sys.stderr, flush=True)
 
     def memory(self, when: str) -> None:
         """Note what the machines hold of the host's memory, in MiB."""

@@ -16,6 +16,7 @@ import ssl
 import sys
 import tempfile
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,12 @@ options:
     type: list
     elements: str
     default: []
+  booted:
+    description:
+      - When each node's machine was started, in seconds of the epoch; 0 where nobody knows. What
+        nodes and pods are said to be is believed only if it was said since.
+    type: dict
+    default: {}
   within:
     description: Seconds until the wait is given up.
     type: float
@@ -190,7 +197,16 @@ def client_certificate(kubeconfig: str) -> bytes:
     return b"".join(base64.b64decode(found[part]) for part in ("certificate", "key"))
 
 
-def node_problems(nodes: dict[str, Any], wanted: list[str]) -> dict[str, str]:
+def seconds(timestamp: str) -> float:
+    """A time of the API in seconds of the epoch; 0 where there is none."""
+    if not timestamp:
+        return 0.0
+    return datetime.fromisoformat(timestamp.replace("Z", "+00:00")).timestamp()
+
+
+def node_problems(
+    nodes: dict[str, Any], wanted: list[str], booted: dict[str, float]
+) -> dict[str, str]:
     """What keeps each wanted node from being ready, by name; empty text for none."""
     problems = dict.fromkeys(wanted, "is not there")
     for node in nodes.get("items", []):
@@ -201,7 +217,28 @@ def node_problems(nodes: dict[str, Any], wanted: list[str]) -> dict[str, str]:
         ready = conditions.get("Ready", {})
         message = ready.get("message", "no status yet")
         problems[name] = "" if ready.get("status") == "True" else f"is not Ready: {message}"
+        if seconds(ready.get("lastHeartbeatTime", "")) < booted.get(name, 0):
+            problems[name] = "has said nothing since it was started"
     return problems
+
+
+def stale_pods(pods: dict[str, Any], workload: str, booted: dict[str, float]) -> list[str]:
+    """Pods of a workload of which the API only has what they were before their machine started.
+
+    An API server that comes back with its disk tells the last word of kubelets that are no more.
+    """
+    stale = []
+    for pod in pods.get("items", []):
+        owner = next(iter(pod["metadata"].get("ownerReferences", [])), {}).get("name", "")
+        # A Deployment's pods belong to a ReplicaSet: NAME-HASH.
+        if workload not in (owner, owner.rpartition("-")[0]):
+            continue
+        since = booted.get(pod["spec"].get("nodeName", ""), 0)
+        containers = pod.get("status", {}).get("containerStatuses", [])
+        started = [one.get("state", {}).get("running", {}).get("startedAt") for one in containers]
+        if any(seconds(one or "") < since for one in started):
+            stale.append(pod["metadata"]["name"])
+    return stale
 
 
 def workload_problem(kind: str, workload: dict[str, Any], nodes: int) -> str:
@@ -218,10 +255,13 @@ def workload_problem(kind: str, workload: dict[str, Any], nodes: int) -> str:
     return "" if counts >= wanted else f"{counts} of {wanted} pods are ready"
 
 
-def problems(api: Api, nodes: list[str], workloads: list[str]) -> dict[str, str]:
+def problems(
+    api: Api, nodes: list[str], workloads: list[str], booted: dict[str, float]
+) -> dict[str, str]:
     """What keeps each node and workload from being ready, by name; empty text for nothing."""
     listed = api.get("/api/v1/nodes")
-    seen = {f"node {name}": text for name, text in node_problems(listed, nodes).items()}
+    seen = {f"node {name}": text for name, text in node_problems(listed, nodes, booted).items()}
+    pods = api.get("/api/v1/namespaces/kube-system/pods") if booted and workloads else {}
     for workload in workloads:
         kind, name = workload.split("/", 1)
         try:
@@ -230,6 +270,9 @@ def problems(api: Api, nodes: list[str], workloads: list[str]) -> dict[str, str]
             seen[workload] = str(failed)
         else:
             seen[workload] = workload_problem(kind, found, len(listed.get("items", [])))
+            stale = stale_pods(pods, name, booted)
+            if stale and not seen[workload]:
+                seen[workload] = f"{stale[0]} is not running since its machine was started"
     return seen
 
 
@@ -240,7 +283,12 @@ def wait(api: Api, arguments: dict[str, Any]) -> dict[str, Any]:
     ready_after: dict[str, float] = {}
     while True:
         try:
-            seen = problems(api, arguments.get("nodes") or [], arguments.get("workloads") or [])
+            seen = problems(
+                api,
+                arguments.get("nodes") or [],
+                arguments.get("workloads") or [],
+                arguments.get("booted") or {},
+            )
         except (OSError, ValueError, http.client.HTTPException) as failed:
             seen = {"the API server": str(failed) or type(failed).__name__}
         waited = time.monotonic() - started

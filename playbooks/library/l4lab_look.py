@@ -52,6 +52,10 @@ kubernetes:
   description: absent, foreign (not made by l4lab), partial (interrupted) or ready.
   returned: always
   type: str
+booted:
+  description: When a local machine was started, in seconds of the epoch; 0 for others.
+  returned: always
+  type: int
 ca_sha256:
   description: Digest of the cluster's CA certificate, empty where there is none.
   returned: always
@@ -117,13 +121,24 @@ def is_local(address: str) -> bool:
     return True
 
 
+def booted() -> int:
+    """When the machine was started, in seconds of the epoch.
+
+    Only for local machines, which have the host's clock from their first moment: one that is set
+    later moves this time with it, and whatever started before would seem to be of another start.
+    """
+    lines = (line.split() for line in read("/proc/stat").splitlines())
+    return next((int(words[1]) for words in lines if words[:1] == ["btime"]), 0)
+
+
 def look(address: str, commands: list[str]) -> dict[str, Any]:
     """All that is reported."""
     path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     certificate = read(KUBERNETES / "pki" / "ca.crt")
     memory = read("/proc/meminfo").split()
+    uml = "User Mode Linux" in read("/proc/cpuinfo")
     return {
-        "uml": "User Mode Linux" in read("/proc/cpuinfo"),
+        "uml": uml,
         "address_is_local": is_local(address),
         "cgroup2": Path("/sys/fs/cgroup/cgroup.controllers").exists(),
         "ipvs": Path("/proc/net/ip_vs").exists(),
@@ -136,6 +151,7 @@ def look(address: str, commands: list[str]) -> dict[str, Any]:
         "base_disk": (INSTALLED / "bundle.json").exists(),
         "installed": installed_files(),
         "kubernetes": kubernetes_state(),
+        "booted": booted() if uml else 0,
         "ca": certificate,
         "ca_sha256": hashlib.sha256(certificate.encode()).hexdigest() if certificate else "",
     }

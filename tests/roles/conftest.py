@@ -41,6 +41,7 @@ FRESH = {
     "base_disk": True,
     "installed": {},
     "kubernetes": "absent",
+    "booted": 1795587030,
     "ca": "",
     "ca_sha256": "",
 }

@@ -21,11 +21,58 @@ def node(name: str, status: str, message: str = "") -> dict[str, Any]:
 
 def test_each_node_says_what_it_lacks() -> None:
     nodes = {"items": [node("a", "True"), node("b", "False", "no network")]}
-    assert ready.node_problems(nodes, ["a", "b", "c"]) == {
+    assert ready.node_problems(nodes, ["a", "b", "c"], {}) == {
         "a": "",
         "b": "is not Ready: no network",
         "c": "is not there",
     }
+
+
+def test_what_a_node_said_before_it_was_started_is_not_believed() -> None:
+    nodes = {"items": [node("a", "True"), node("b", "True")]}
+    for one, when in zip(nodes["items"], ("59", "00"), strict=True):
+        one["status"]["conditions"][0]["lastHeartbeatTime"] = f"2026-11-25T06:10:{when}Z"
+    booted = {"a": 1795587030, "b": 1795587030}  # 06:10:30
+    assert ready.node_problems(nodes, ["a", "b"], booted) == {
+        "a": "",
+        "b": "has said nothing since it was started",
+    }
+
+
+def pod(owner: str, state: dict[str, Any], on: str = "a") -> dict[str, Any]:
+    return {
+        "metadata": {"name": f"{owner}-x", "ownerReferences": [{"name": owner}]},
+        "spec": {"nodeName": on},
+        "status": {"containerStatuses": [{"state": state}]},
+    }
+
+
+OLD = {"running": {"startedAt": "2026-11-25T06:07:14Z"}}
+NEW = {"running": {"startedAt": "2026-11-25T06:10:50Z"}}
+ENDED = {"terminated": {"exitCode": 255, "startedAt": "2026-11-25T06:10:50Z"}}
+
+
+@pytest.mark.parametrize(
+    ("pods", "stale"),
+    [
+        ([pod("kube-proxy", NEW)], []),
+        ([pod("kube-proxy", OLD)], ["kube-proxy-x"]),
+        ([pod("kube-proxy", ENDED)], ["kube-proxy-x"]),
+        ([pod("kube-proxy", OLD, on="b")], []),  # of a machine that was never off
+        ([pod("calico-node", OLD), pod("coredns-5b6845d888", OLD)], []),
+    ],
+)
+def test_pods_that_are_only_remembered_are_not_ready(
+    pods: list[dict[str, Any]], stale: list[str]
+) -> None:
+    booted = {"a": 1795587030, "b": 1795586000}
+    assert ready.stale_pods({"items": pods}, "kube-proxy", booted) == stale
+
+
+def test_the_pods_of_a_deployment_are_known_by_its_replica_set() -> None:
+    pods = {"items": [pod("coredns-5b6845d888", OLD)]}
+    assert ready.stale_pods(pods, "coredns", {"a": 1795587030}) == ["coredns-5b6845d888-x"]
+    assert ready.stale_pods(pods, "core", {"a": 1795587030}) == []
 
 
 @pytest.mark.parametrize(
