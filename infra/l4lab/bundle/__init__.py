@@ -28,7 +28,7 @@ from l4lab.bundle.part import (
     write_manifest,
 )
 from l4lab.bundle.python import LOCK
-from l4lab.command import run
+from l4lab.command import CommandError, run
 from l4lab.errors import BundleError
 from l4lab.origin import MODULES, Origin
 from l4lab.progress import Progress, Step
@@ -213,12 +213,18 @@ def load(source: Path) -> Bundle:
                     "pack it with the same version of l4lab",
                 )
             wanted = known[first.name]
-            archive.extractall(working, filter="data")
+        # GNU tar leaves out what would lie elsewhere; Debian 12's tarfile cannot.
+        run(
+            ["tar", "--extract", "--no-same-owner", f"--file={source}", f"--directory={working}"],
+            timeout=_PACK_DEADLINE,
+        )
         verify(working / wanted.name, again=True)
         shutil.rmtree(wanted, ignore_errors=True)
         (working / wanted.name).rename(wanted)
     except (OSError, tarfile.TarError) as failed:
         raise BundleError(f"cannot read {source}", str(failed)) from failed
+    except CommandError as failed:
+        raise BundleError(f"cannot read {source}", failed.reason or failed.brief) from failed
     finally:
         shutil.rmtree(working, ignore_errors=True)
     return Bundle(wanted)

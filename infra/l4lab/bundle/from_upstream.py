@@ -8,6 +8,7 @@ has the tree of the one from modules, so all that follows is the same. What is n
 from __future__ import annotations
 
 import os
+import shutil
 import tarfile
 import zlib
 from dataclasses import asdict
@@ -113,10 +114,12 @@ def unpack(path: Path, file: File, out: Path) -> None:
             for member in archive:
                 name = member.name.removeprefix("./")
                 # Links are left out, too: what is wanted is a program and not a way to one.
-                if name in wanted and member.isfile():
-                    archive.extract(member, scratch, filter="data")
-                    (scratch / name).chmod(0o755)
-                    (scratch / name).replace(out / wanted.pop(name))
+                content = archive.extractfile(member) if member.isfile() else None
+                if content and name in wanted:
+                    with scratch.open("wb") as copy:
+                        shutil.copyfileobj(content, copy)
+                    scratch.chmod(0o755)
+                    scratch.replace(out / wanted.pop(name))
     except (OSError, EOFError, tarfile.TarError, zlib.error) as failed:
         raise BundleError(f"cannot unpack {file.name}", str(failed)) from failed
     if wanted:
