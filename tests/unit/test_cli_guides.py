@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from l4lab import actions, console, walk
+from l4lab import actions, console, reset, walk
 from l4lab.checks import State
 from tests.unit.test_cli import (
     PROJECT,
@@ -20,7 +20,18 @@ from tests.unit.test_cli import (
 )
 
 
-def test_a_step_of_the_guide_is_its_checks(monkeypatch):
+@pytest.fixture
+def mode(monkeypatch):
+    """Sets the mode that kube-proxy is in."""
+
+    def set_mode(name):
+        monkeypatch.setattr(actions, "mode_of", lambda _cluster, _lab: name)
+
+    set_mode("ipvs")
+    return set_mode
+
+
+def test_a_step_of_the_guide_is_its_checks(monkeypatch, mode):
     seen = []
 
     def check(_cluster, _lab, *, only, **_more):
@@ -31,11 +42,15 @@ def test_a_step_of_the_guide_is_its_checks(monkeypatch):
     assert l4lab("check", "clusterip", "--step", "endpoints").exit_code == 0
     assert l4lab("check", "clusterip", "--step", "endpoints", "--only", "x").exit_code == 0
     assert seen == [("endpoints", "describe"), ("x", "endpoints", "describe")]
+    mode("nftables")
+    assert l4lab("check", "clusterip", "--step", "kernel").exit_code == 0
+    assert seen[-1] == ("proxy-mode", "nft-entry", "nft-random", "no-interface")
     done = l4lab("check", "clusterip", "--step", "nosuch")
     assert done.exit_code == 2
     assert "its steps are: pods, service, " in done.stderr
 
 
+@pytest.mark.usefixtures("mode")
 @pytest.mark.parametrize(("state", "code"), [(State.PASS, 0), (State.FAIL, 1)])
 def test_watching(monkeypatch, state, code):
     seen = {}
@@ -49,6 +64,29 @@ def test_watching(monkeypatch, state, code):
     assert done.exit_code == code
     assert seen == {"lab": "clusterip", "only": ("selector",), "within": 30.0}
     assert "check-0" in done.stdout
+
+
+@pytest.mark.usefixtures("mode")
+@pytest.mark.parametrize(("state", "code"), [(State.PASS, 0), (State.FAIL, 1)])
+def test_the_reset_of_a_step(monkeypatch, state, code):
+    monkeypatch.setattr(reset, "plan_step", lambda *_: reset.StepReset(("create x",), None))
+    monkeypatch.setattr(
+        reset, "reset_step", lambda *words: reset.StepReset((str(words[2]),), report(state))
+    )
+    planned = l4lab("reset", "clusterip", "--step", "selector", "--dry-run")
+    assert (planned.exit_code, planned.stdout) == (0, "create x\n")
+    done = l4lab("reset", "clusterip", "--step", "selector", "--json")
+    assert done.exit_code == code
+    said = json.loads(done.stdout)
+    assert said["done"] == ["('selector',)"]
+    assert said["checks"]["passed"] is (code == 0)
+
+
+def test_the_reset_of_a_step_of_nothing():
+    for words in (["reset", "--step", "x"], ["reset", "clusterip", "--step", "nosuch"]):
+        done = l4lab(*words)
+        assert done.exit_code == 2
+        assert "--step is a step of a lab" in done.stderr or "no step 'nosuch'" in done.stderr
 
 
 def test_a_deadline_is_for_watching():
