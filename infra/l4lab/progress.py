@@ -7,6 +7,7 @@ life twice a minute. Results never come through here: they belong on stdout.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sys
 import threading
@@ -34,6 +35,44 @@ class Step:
         return time.monotonic() - self.started
 
 
+class _Painter:
+    """The thread that shows a step while it runs; it can be stopped and go on."""
+
+    def __init__(self, paint: Callable[[Step, threading.Event], None], step: Step) -> None:
+        self._paint = paint
+        self._step = step
+
+    def start(self) -> None:
+        """Show the step from now on."""
+        self._over = threading.Event()
+        arguments = (self._step, self._over)
+        self._thread = threading.Thread(target=self._paint, args=arguments, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Show it no more; nothing of it runs when this returns."""
+        self._over.set()
+        self._thread.join()
+
+
+_painters: list[_Painter] = []
+# A process that is forked has none of these threads.
+os.register_at_fork(after_in_child=_painters.clear)
+
+
+@contextlib.contextmanager
+def without_painters() -> Iterator[None]:
+    """Stop all threads that show steps, for what the kernel lets no process do that has threads."""
+    stopped = list(_painters)
+    for painter in stopped:
+        painter.stop()
+    try:
+        yield
+    finally:
+        for painter in stopped:
+            painter.start()
+
+
 class Progress:
     """Shows steps one after the other and keeps their times for the timeline of ``-v``."""
 
@@ -53,16 +92,16 @@ class Progress:
     def step(self, title: str) -> Iterator[Step]:
         """Show ``title`` while the block runs; the block may set ``doing`` and ``note``."""
         step = Step(title)
-        over = threading.Event()
-        painter = threading.Thread(target=self._paint, args=(step, over), daemon=True)
+        painter = _Painter(self._paint, step)
         painter.start()
+        _painters.append(painter)
         failed = True
         try:
             yield step
             failed = False
         finally:
-            over.set()
-            painter.join()
+            _painters.remove(painter)
+            painter.stop()
             self.timeline.append((title, step.seconds))
             note = f"  {step.note}" if step.note else ""
             mark = "✗" if failed else "✓"

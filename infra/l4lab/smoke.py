@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import signal
 import tarfile
-import threading
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Sequence
@@ -260,25 +258,27 @@ def _stage(done: Smoke, title: str) -> Iterator[Stage]:
 @contextlib.contextmanager
 def _interrupts(minutes: float | None) -> Iterator[None]:
     """Turn the end of the time, and a polite end from outside, into exceptions while it runs."""
-    late = threading.Event()
 
-    def expire() -> None:
-        late.set()
-        os.kill(os.getpid(), signal.SIGTERM)
+    def late(_number: int, _frame: FrameType | None) -> None:
+        raise DeadlinePassed
 
     def ended(_number: int, _frame: FrameType | None) -> None:
-        raise DeadlinePassed if late.is_set() else KeyboardInterrupt
+        raise KeyboardInterrupt
 
-    seconds = (minutes or 0) * 60
-    timer = threading.Timer(max(seconds - _TEARDOWN, seconds / 2), expire)
-    before = signal.signal(signal.SIGTERM, ended)
+    before = {
+        number: signal.signal(number, handler)
+        for number, handler in ((signal.SIGALRM, late), (signal.SIGTERM, ended))
+    }
     try:
         if minutes is not None:
-            timer.start()
+            # No thread that waits: with one a plain user's process cannot enter the lab network.
+            signal.setitimer(signal.ITIMER_REAL, max(minutes * 60 - _TEARDOWN, minutes * 30))
         yield
     finally:
-        timer.cancel()
-        signal.signal(signal.SIGTERM, before)
+        if minutes is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _pack(cluster: Cluster, target: Path) -> Path:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import os
 import re
+import threading
 
 import pytest
 
 from l4lab import progress as module
-from l4lab.progress import Progress, Told
+from l4lab.progress import Progress, Told, without_painters
 from l4lab.retry import wait_for
 
 
@@ -133,3 +134,27 @@ def test_who_is_told_hears_each_step_and_what_it_is_at():
         wait_for("the rest", lambda: None if len(heard) > 1 else "nothing", within=20, every=0.01)
     told.say("  master: its key")
     assert heard == ["machines", "machines: writing disks", "master: its key"]
+
+
+# --- threads ------------------------------------------------------------------------------------
+
+
+def test_no_thread_of_ours_runs_beside_what_must_be_alone():
+    stream = io.StringIO()
+    before = threading.active_count()
+    with Progress(stream).step("one"), Progress(stream).step("two"):
+        assert threading.active_count() == before + 2
+        with without_painters():
+            assert threading.active_count() == before
+        assert threading.active_count() == before + 2
+    assert threading.active_count() == before
+
+
+def test_a_forked_process_does_not_go_on_with_steps_of_its_parent():
+    with Progress(io.StringIO()).step("one"):
+        child = os.fork()
+        if child == 0:
+            with without_painters():
+                pass
+            os._exit(threading.active_count())
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1

@@ -240,34 +240,19 @@ def test_ctrl_c_takes_the_machines_down_too(world, number):
 
 def test_the_deadline_takes_the_machines_down_too(world, monkeypatch):
     timers = []
-
-    class Timer:
-        """Runs out when the test says so."""
-
-        def __init__(self, seconds, function):
-            self.seconds, self.expire, self.cancelled = seconds, function, False
-            timers.append(self)
-
-        def start(self):
-            pass
-
-        def cancel(self):
-            self.cancelled = True
-
-    monkeypatch.setattr(module.threading, "Timer", Timer)
-    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(signal, "setitimer", lambda _which, seconds: timers.append(seconds))
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)]
 
     def time_runs_out():
-        (timer,) = timers
-        timer.expire()
+        os.kill(os.getpid(), signal.SIGALRM)
 
     world.fails["check clusterip"] = time_runs_out
     done = world.run(minutes=30, keep_on_failure=True)
     assert world.did == ["up", "deploy clusterip", "check clusterip", "down"]
     assert done.interrupted == "the deadline of 30 minutes"
     assert done.exit_code == 1
-    assert [(timer.seconds, timer.cancelled) for timer in timers] == [(28 * 60, True)]
-    assert signal.getsignal(signal.SIGTERM) == before
+    assert timers == [28 * 60, 0]
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)] == before
 
 
 def test_a_teardown_that_fails_is_told(world):

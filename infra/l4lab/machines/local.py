@@ -24,6 +24,7 @@ from l4lab.command import run
 from l4lab.errors import MachineError
 from l4lab.machines import connect, holder, host, keys, seed
 from l4lab.machines.driver import MachineStatus
+from l4lab.progress import without_painters
 from l4lab.retry import TimedOut, wait_for
 from l4lab.state import Paths, read_json, write_json
 from l4lab.topology import Machine, Topology
@@ -282,7 +283,11 @@ class LocalDriver:
                 every=0.05,
                 meanwhile=self._refuse_dead_holder,
             )
-            connect.enter(pid)
+            # A plain user enters a user namespace, too, and the kernel lets no thread do that which
+            # is not alone.
+            with without_painters():
+                host.let_threads_end()
+                connect.enter(pid)
         except (TimedOut, OSError) as failed:
             raise MachineError(
                 "cannot enter the lab network",
