@@ -32,6 +32,11 @@ def pytest_addoption(parser):
         help="break the labs in every way there is, not in a few that stand for the others",
     )
     parser.addoption(
+        "--hosts-suite",
+        metavar="SUITE",
+        help="with --cluster: the Debian of the given hosts, such as trixie; else the bundle's",
+    )
+    parser.addoption(
         "--long",
         action="store_true",
         help="with --cluster: also what would not fit into the time that a fresh machine has",

@@ -53,13 +53,14 @@ class PlainDisk:
     disk: Path
 
 
-def plain_disk() -> PlainDisk:
-    """The disk, made at first use and kept by what it is made of."""
+def plain_disk(suite: str | None = None) -> PlainDisk:
+    """The disk of a Debian (the bundle's if none is named), kept by what it is made of."""
+    suite = suite or catalog()["debian"]["suite"]
     kernel = bundle.find().kernel
     facts = [
         *map(inspect.getsource, (_build, _archive)),
         str((BASE, ASKED, SSHD, MASKED)),
-        catalog()["debian"]["suite"],
+        suite,
         *_seed_files(),
     ]
     key = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
@@ -69,7 +70,7 @@ def plain_disk() -> PlainDisk:
             working = folder.with_suffix(".new")
             shutil.rmtree(working, ignore_errors=True)
             working.mkdir()
-            _build(working)
+            _build(working, suite)
             shutil.rmtree(working / "root")
             working.rename(folder)
     return PlainDisk(kernel, folder / "base.img")
@@ -84,8 +85,7 @@ def _seed_files() -> list[str]:
     ]
 
 
-def _build(working: Path) -> None:
-    suite = catalog()["debian"]["suite"]
+def _build(working: Path, suite: str) -> None:
     # The packages the roles will ask for, as files: fetched beside, not installed.
     hook = working / "fetch"
     hook.write_text(

@@ -92,7 +92,7 @@ class Hosts:
 
 
 @pytest.fixture(scope="module")
-def hosts(host_before, tmp_path_factory):
+def hosts(host_before, tmp_path_factory, pytestconfig):
     """The machines; this process is in their network until they end."""
     del host_before  # it is to be taken before any machine is there
     folder = tmp_path_factory.mktemp("given")
@@ -105,7 +105,7 @@ def hosts(host_before, tmp_path_factory):
     own = os.open("/proc/self/ns/net", os.O_RDONLY)
     found = Hosts(driver, folder)
     try:
-        driver.up(plain_disk(), lambda _text: None)
+        driver.up(plain_disk(pytestconfig.getoption("--hosts-suite")), lambda _text: None)
         for name in ("master", "node"):
             found.ssh(name, ADMIN)
         yield found
