@@ -140,7 +140,7 @@ class Progress:
             return
         try:
             self._draw(text, final=final)
-        except BrokenPipeError:
+        except (BrokenPipeError, ValueError):  # the second is how a closed file says it
             self.quiet = True  # whoever watched has gone; the work goes on
 
     def _draw(self, text: str, *, final: bool) -> None:

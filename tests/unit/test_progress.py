@@ -82,8 +82,12 @@ def test_a_terminal_line_is_redrawn_and_never_wider_than_the_terminal(monkeypatc
     assert stream.getvalue().count("\n") == 1
 
 
-def test_the_work_goes_on_when_nobody_reads_any_more():
-    progress = Progress(Closed())
+@pytest.mark.parametrize("how", ["gone", "closed"])
+def test_the_work_goes_on_when_nobody_reads_any_more(how):
+    stream = Closed() if how == "gone" else io.StringIO()
+    progress = Progress(stream)
+    if how == "closed":
+        stream.close()
     done = []
     with progress.step("machines"):
         progress.say("hello")
