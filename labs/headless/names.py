@@ -50,6 +50,7 @@ def order(look: Look) -> Seen:
     """Ask many times in one go, and count who comes first."""
     look.get("Service", facts.SERVICE)
     pods = backends(look)
+    addresses(look, full_name(look))  # where nobody answers, as many questions take minutes
     # Each question brings a line for each pod.
     lines = asked(look, "+short", *[full_name(look)] * QUESTIONS)
     counts = tally(lines[:: len(pods)])
