@@ -13,6 +13,7 @@ import yaml
 
 from l4lab import bundle
 from l4lab.bundle.catalog import image_references
+from tests.roles.modules import PLAYBOOKS
 
 
 def documents(text: str) -> list[dict[str, Any]]:
@@ -294,3 +295,16 @@ def test_reset_asks_for_the_networks_own_traces_only(play) -> None:
     assert played.rc == 0, played.output
     unwire = [call for call in played.calls if call["module"] == "l4lab_unwire"]
     assert {call["service_network"] for call in unwire} == {"10.10.0.0/16"}
+
+
+def test_nothing_on_the_controller_asks_for_root():
+    """The inventory asks for sudo by a variable, which counts more than a task's own word."""
+    here = [
+        (path.name, task)
+        for path in sorted(PLAYBOOKS.glob("roles/*/tasks/*.yml"))
+        for task in yaml.safe_load(path.read_text()) or []
+        if task.get("delegate_to") == "localhost"
+    ]
+    assert here
+    for name, task in here:
+        assert task["vars"]["ansible_become"] is False, f"{name}: {task['name']}"
