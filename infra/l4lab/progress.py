@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TextIO
 
 _TELLING = 0.2  # seconds between two looks at what a step does
+_LEAVING = 1.0  # seconds a thread that has ended is waited for
 _HEARTBEAT = 30.0  # seconds between signs of life where there is no terminal
 
 
@@ -62,10 +63,19 @@ os.register_at_fork(after_in_child=_painters.clear)
 
 @contextlib.contextmanager
 def without_painters() -> Iterator[None]:
-    """Stop all threads that show steps, for what the kernel lets no process do that has threads."""
+    """Stop all threads that show steps, for what the kernel lets no process do that has threads.
+
+    To enter another user namespace is such a thing, and only plain users do.
+    """
     stopped = list(_painters)
     for painter in stopped:
         painter.stop()
+    until = time.monotonic() + _LEAVING
+    # A thread that was joined is a moment on its way out of the kernel.
+    while os.geteuid() != 0 and len(os.listdir("/proc/self/task")) > 1:  # noqa: PTH208  names
+        if time.monotonic() > until:
+            break
+        time.sleep(0.001)
     try:
         yield
     finally:

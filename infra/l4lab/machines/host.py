@@ -7,7 +7,6 @@ import math
 import os
 import shutil
 import socket
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,17 +47,6 @@ def free(below: Path) -> Free:
         disk_gib=shutil.disk_usage(disk).free / 2**30,
         disk=disk,
     )
-
-
-def let_threads_end(within: float = 1.0) -> None:
-    """Wait until this thread is the process's only one: a joined one is still leaving the kernel.
-
-    Args:
-        within: Seconds; others may go on for as long as they like.
-    """
-    until = time.monotonic() + within
-    while len(os.listdir("/proc/self/task")) > 1 and time.monotonic() < until:  # noqa: PTH208  names
-        time.sleep(0.001)
 
 
 def available_memory_mib() -> int:

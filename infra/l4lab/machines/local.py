@@ -283,10 +283,7 @@ class LocalDriver:
                 every=0.05,
                 meanwhile=self._refuse_dead_holder,
             )
-            # A plain user enters a user namespace, too, and the kernel lets no thread do that which
-            # is not alone.
-            with without_painters():
-                host.let_threads_end()
+            with without_painters():  # a plain user's process may have no other threads
                 connect.enter(pid)
         except (TimedOut, OSError) as failed:
             raise MachineError(
