@@ -233,6 +233,9 @@ def stale_pods(pods: dict[str, Any], workload: str, booted: dict[str, float]) ->
         # A Deployment's pods belong to a ReplicaSet: NAME-HASH.
         if workload not in (owner, owner.rpartition("-")[0]):
             continue
+        # What has ended (an evicted pod) stays listed beside the one that took its place.
+        if pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}:
+            continue
         since = booted.get(pod["spec"].get("nodeName", ""), 0)
         containers = pod.get("status", {}).get("containerStatuses", [])
         started = [one.get("state", {}).get("running", {}).get("startedAt") for one in containers]

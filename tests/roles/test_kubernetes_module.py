@@ -39,11 +39,11 @@ def test_what_a_node_said_before_it_was_started_is_not_believed() -> None:
     }
 
 
-def pod(owner: str, state: dict[str, Any], on: str = "a") -> dict[str, Any]:
+def pod(owner: str, state: dict[str, Any], on: str = "a", phase: str = "Running") -> dict[str, Any]:
     return {
         "metadata": {"name": f"{owner}-x", "ownerReferences": [{"name": owner}]},
         "spec": {"nodeName": on},
-        "status": {"containerStatuses": [{"state": state}]},
+        "status": {"phase": phase, "containerStatuses": [{"state": state}]},
     }
 
 
@@ -58,6 +58,7 @@ ENDED = {"terminated": {"exitCode": 255, "startedAt": "2026-11-25T06:10:50Z"}}
         ([pod("kube-proxy", NEW)], []),
         ([pod("kube-proxy", OLD)], ["kube-proxy-x"]),
         ([pod("kube-proxy", ENDED)], ["kube-proxy-x"]),
+        ([pod("kube-proxy", ENDED, phase="Failed")], []),  # another has taken its place
         ([pod("kube-proxy", OLD, on="b")], []),  # of a machine that was never off
         ([pod("calico-node", OLD), pod("coredns-5b6845d888", OLD)], []),
     ],
