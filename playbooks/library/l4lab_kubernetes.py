@@ -230,11 +230,9 @@ def stale_pods(pods: dict[str, Any], workload: str, booted: dict[str, float]) ->
     stale = []
     for pod in pods.get("items", []):
         owner = next(iter(pod["metadata"].get("ownerReferences", [])), {}).get("name", "")
-        # A Deployment's pods belong to a ReplicaSet: NAME-HASH.
-        if workload not in (owner, owner.rpartition("-")[0]):
-            continue
-        # What has ended (an evicted pod) stays listed beside the one that took its place.
-        if pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}:
+        own = workload in (owner, owner.rpartition("-")[0])  # a Deployment's: of its ReplicaSet
+        # What has ended, as an evicted pod, stays listed beside the one that took its place.
+        if not own or pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}:
             continue
         since = booted.get(pod["spec"].get("nodeName", ""), 0)
         containers = pod.get("status", {}).get("containerStatuses", [])
