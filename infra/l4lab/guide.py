@@ -74,6 +74,10 @@ class Step:
     checks: tuple[str, ...] = ()
     """Ids of its checks and exercises in mode ipvs; each belongs to exactly one step."""
 
+    def commands(self, mode: str = "ipvs") -> tuple[Command, ...]:
+        """Those of its commands that show something in that mode of kube-proxy's."""
+        return tuple(command for command in self.do if command.fits(mode))
+
 
 class Guided(Protocol):
     """What a guide is made of; a ``Lab`` is this."""
@@ -123,7 +127,7 @@ def render(lab: Guided, topology: Topology, language: str) -> str:
             raise UsageError(
                 f"lab {lab.name} has no step {step_id!r}", f"its steps are: {', '.join(steps)}"
             )
-        lines = [command.text for command in steps[step_id].do if command.fits("ipvs")]
+        lines = [command.text for command in steps[step_id].commands()]
         return "\n".join(["```bash", *lines, "```"])
 
     environment = jinja2.Environment(

@@ -13,7 +13,8 @@ from pathlib import Path
 from textwrap import indent
 
 from l4lab import actions, stack
-from l4lab.checks import Check, Exercise, LabReport, declared, explain, render_line
+from l4lab.checks import Exercise, LabReport, declared, explain, render_line
+from l4lab.checks.choice import choose
 from l4lab.cluster import Cluster
 from l4lab.errors import UsageError
 from l4lab.guide import Command, Guided, Section, Step, render, sections
@@ -172,15 +173,12 @@ def in_mode(lab: Lab, topology: Topology, mode: str) -> tuple[Step, ...]:
     """
     steps = lab.steps(topology)
     named = {name for step in steps for name in step.checks}
-    every: list[Check | Exercise] = [
-        *declared(lab.checks, Check),
-        *declared(lab.checks, Exercise),
-    ]
-    fitting = {one.id: one.anchor for one in every if one.mode in (None, mode)}
+    checks, exercises = choose(lab.checks, lab.name, only=None, mode=mode)
+    fitting = {one.id: one.anchor for one in checks} | {one.id: one.anchor for one in exercises}
     return tuple(
         replace(
             step,
-            do=tuple(command for command in step.do if command.fits(mode)),
+            do=step.commands(mode),
             checks=(
                 *(name for name in step.checks if name in fitting),
                 *(name for name in fitting if name not in named and fitting[name] == step.id),
@@ -220,7 +218,8 @@ def walk(
         UsageError: There is no such step or language.
         KeyboardInterrupt: It was broken off; how to go on was told.
     """
-    names = [step.id for step in lab.steps(topology)]
+    guided = lab.steps(topology)
+    names = [step.id for step in guided]
     at = names.index(step_of(lab, topology, start).id) if start else 0
     guide = sections(render(lab, topology, language))
     words = _WORDS[language]
@@ -229,7 +228,7 @@ def walk(
         try:
             mode = hands.mode()
             steps = in_mode(lab, topology, mode)
-            if any(not command.fits(mode) for step in lab.steps(topology) for command in step.do):
+            if any(not command.fits(mode) for step in guided for command in step.commands()):
                 hands.write(f"{words.other_mode.format(mode=mode)}\n")
             one.deployed(steps[at])
             bash.only_variables([command for step in steps[:at] for command in step.do])

@@ -49,9 +49,7 @@ def is_address(text):
 
 
 def block_of(step):
-    return "\n".join(
-        ["```bash", *(command.text for command in step.do if command.fits("ipvs")), "```"]
-    )
+    return "\n".join(["```bash", *(command.text for command in step.commands()), "```"])
 
 
 def items(lab):

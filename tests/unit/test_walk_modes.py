@@ -64,6 +64,14 @@ def test_a_walk_in_another_mode_says_what_it_leaves_out(two_modes, tmp_path, lan
     assert ("check", "looks", "other-mode") in learner.did
 
 
+def test_a_walk_in_the_mode_of_the_guides_says_nothing_of_modes(two_modes, tmp_path):
+    learner = Learner(tmp_path)
+    walk(two_modes, TOPOLOGY, learner.hands)
+    assert "docs/proxy-modes.md" not in learner.text
+    assert "$ echo ipvsadm" in learner.text
+    assert "$ echo chains" not in learner.text
+
+
 def test_a_step_without_checks_in_this_mode_says_so(two_modes, cluster, monkeypatch):
     monkeypatch.setattr(actions, "mode_of", lambda _cluster, _lab: "nftables")
     two_modes.done = (Step(id="one", checks=("this-mode",)), *STEPS[1:])
