@@ -87,10 +87,15 @@ def stamps(component: str) -> list[str]:
 
 
 def go_part(component: str) -> Part:
-    """The part that holds a component's programs."""
+    """The part that holds a component's programs.
+
+    They are what its ``go.mod`` names as tools, or the folder's own ``main.go``.
+    """
     folder = TOOLS / component
     flags = " ".join(["-s", "-w", *stamps(component)])
-    pinned = (folder / "go.mod").read_text() + (folder / "go.sum").read_text()
+    own = folder / "main.go"
+    sources = [folder / "go.mod", folder / "go.sum", *([own] if own.exists() else [])]
+    pinned = "".join(path.read_text() for path in sources)
 
     def build(build: Build) -> None:
         build.doing("finding a Go toolchain")
@@ -117,7 +122,7 @@ def go_part(component: str) -> Part:
                 flags,
                 "-o",
                 f"{built}{os.sep}",
-                "tool",
+                "." if own.exists() else "tool",
             ],
             timeout=_BUILD_DEADLINE,
             log=build.log,
