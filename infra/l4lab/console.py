@@ -17,8 +17,9 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from l4lab import cluster, settings
+from l4lab import bundle, cluster, settings
 from l4lab.errors import L4labError
+from l4lab.machines import host
 from l4lab.progress import Progress
 
 PROJECT = Path(__file__).parents[2]
@@ -124,6 +125,10 @@ def show(text: str, *, err: bool = False, end: str = "\n") -> None:
 
 
 def _complain(context: Context, failed: L4labError) -> None:
+    full = [
+        f"{folder} has {free} MiB left: free some, then the same command again"
+        for folder, free in host.full_disks(PROJECT, bundle.cache_folder())
+    ]
     if context.as_json:
         show(
             json.dumps(
@@ -133,11 +138,14 @@ def _complain(context: Context, failed: L4labError) -> None:
                     "resolution": failed.resolution,
                     "details": str(failed.details) if failed.details else None,
                     "exit_code": failed.exit_code,
+                    "full_disks": full,
                 },
                 indent=2,
             )
         )
     show(click.style("error: ", fg="red", bold=True) + str(failed), err=True)
+    for line in full:  # what failed may only be what came of it
+        show(f"  disk: {line}", err=True)
     if context.verbose:
         traceback.print_exc()
 

@@ -320,6 +320,7 @@ def test_errors_as_json_go_to_stdout_and_are_told_to_people_too(monkeypatch):
         "resolution": None,
         "details": "some.log",
         "exit_code": 5,
+        "full_disks": [],
     }
     assert done.stderr.startswith("error: it broke\n")
 
@@ -341,12 +342,18 @@ def test_an_interruption(monkeypatch):
 def test_a_full_disk(monkeypatch):
     failed = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/somewhere/disk")
     monkeypatch.setattr(console.cluster.Cluster, "up", raising(failed))
+    monkeypatch.setattr(console.host, "full_disks", lambda *_below: [(Path("/somewhere"), 3)])
     done = l4lab("up")
     assert done.exit_code == 3
     assert done.stderr == (
         "error: the system refused: No space left on device\n"
-        "  why:  /somewhere/disk\n  next: free some disk\n"
+        "  why:  /somewhere/disk\n"
+        "  next: free some disk\n"
+        "  disk: /somewhere has 3 MiB left: free some, then the same command again\n"
     )
+    assert json.loads(l4lab("up", "--json").stdout)["full_disks"] == [
+        "/somewhere has 3 MiB left: free some, then the same command again"
+    ]
 
 
 def test_a_broken_pipe_within_the_work_is_an_error(monkeypatch):

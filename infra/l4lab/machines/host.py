@@ -17,6 +17,9 @@ DISK_GIB = 4
 """Free disk that one cluster's copy-on-write disks may come to need."""
 
 
+_FULL_MIB = 64  # a machine that writes fills this within seconds
+
+
 @dataclass(frozen=True, kw_only=True)
 class Free:
     """What a host has left for machines.
@@ -47,6 +50,17 @@ def free(below: Path) -> Free:
         disk_gib=shutil.disk_usage(disk).free / 2**30,
         disk=disk,
     )
+
+
+def full_disks(*below: Path) -> list[tuple[Path, int]]:
+    """Which of the file systems that machines live in are full, with the MiB that are left.
+
+    Args:
+        below: Folders that machines' files lie in, or will; their memory's is looked at too.
+    """
+    folders = [next(up for up in (one, *one.parents) if up.exists()) for one in below]
+    left = {one: shutil.disk_usage(one).free >> 20 for one in (*folders, memory_folder())}
+    return [(folder, free) for folder, free in left.items() if free < _FULL_MIB]
 
 
 def available_memory_mib() -> int:

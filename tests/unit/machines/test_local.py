@@ -220,6 +220,16 @@ def test_too_little_disk(driver, roomy, monkeypatch):
     assert text.endswith("the machines may need 4")
 
 
+def test_which_disks_are_full(monkeypatch, tmp_path):
+    left = {tmp_path: 3 << 20, host.memory_folder(): 1 << 30}
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, left[path]))
+    assert host.full_disks(tmp_path / "not" / "made", tmp_path) == [(tmp_path, 3)]
+    left[host.memory_folder()] = 0
+    assert host.full_disks(tmp_path) == [(tmp_path, 3), (host.memory_folder(), 0)]
+    left |= dict.fromkeys(left, 1 << 30)
+    assert host.full_disks(tmp_path) == []
+
+
 def test_missing_program_and_wrong_processor(driver, roomy, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name, **_more: None if name == "ip" else name)
     monkeypatch.setattr(os, "uname", lambda: namedtuple("U", "machine")("aarch64"))
