@@ -260,7 +260,8 @@ def test_the_status_names_what_is_missing_of_a_lab(world, monkeypatch):
     assert actions.labs_of(world, world.access)["headless"] == "not deployed"
     world.items = []
     assert actions.labs_of(world, world.access)["clusterip"] == (
-        "deployed, but Deployment default/my-nginx and 1 more is missing: ./l4lab deploy clusterip"
+        "deployed, but missing: Deployment default/my-nginx, Service default/my-nginx; "
+        "mend: ./l4lab deploy clusterip"
     )
 
     def silent(_kubeconfig):

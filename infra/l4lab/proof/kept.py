@@ -107,6 +107,14 @@ def missing(paths: Paths, stack: str, items: Iterable[Json]) -> list[str]:
     return [one for one in known if one not in there]
 
 
+def deployed_words(paths: Paths, stack: str, items: Iterable[Json]) -> str:
+    """How a stack that the state knows is found on the cluster, for a person."""
+    gone = missing(paths, stack, items)
+    if not gone:
+        return "deployed"
+    return f"deployed, but missing: {', '.join(gone)}"
+
+
 def objects_of(paths: Paths, stack: str) -> list[str]:
     """The objects that a stack has made or begun to make, in its own order."""
     try:
