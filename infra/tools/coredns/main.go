@@ -1,5 +1,6 @@
 // CoreDNS with the plugins a cluster's Corefile can name. Those that ask other services (clouds,
-// etcd, Nomad, tracing) are left out: no cluster of ours has them, and they are half of the build.
+// etcd, Nomad, tracing), and what signs zones with keys from there, are left out: no cluster of ours
+// has them, and they are half of the build.
 package main
 
 import (
@@ -15,7 +16,6 @@ import (
 	_ "github.com/coredns/coredns/plugin/chaos"
 	_ "github.com/coredns/coredns/plugin/debug"
 	_ "github.com/coredns/coredns/plugin/dns64"
-	_ "github.com/coredns/coredns/plugin/dnssec"
 	_ "github.com/coredns/coredns/plugin/erratic"
 	_ "github.com/coredns/coredns/plugin/errors"
 	_ "github.com/coredns/coredns/plugin/file"
@@ -40,7 +40,6 @@ import (
 	_ "github.com/coredns/coredns/plugin/rewrite"
 	_ "github.com/coredns/coredns/plugin/root"
 	_ "github.com/coredns/coredns/plugin/secondary"
-	_ "github.com/coredns/coredns/plugin/sign"
 	_ "github.com/coredns/coredns/plugin/template"
 	_ "github.com/coredns/coredns/plugin/timeouts"
 	_ "github.com/coredns/coredns/plugin/tls"
