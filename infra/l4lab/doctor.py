@@ -72,7 +72,9 @@ def _can_build() -> list[Finding]:
         toolchain = failed.brief
     return [
         Finding(
-            "bundle", fine=True, seen="not made yet: ./l4lab bundle (about 20 minutes), or --load"
+            "bundle",
+            fine=True,
+            seen="not made yet: ./l4lab bundle (20 to 40 minutes on two cores), or --load",
         ),
         Finding(
             "disk for the build",

@@ -131,6 +131,12 @@ def booted() -> int:
     return next((int(words[1]) for words in lines if words[:1] == ["btime"]), 0)
 
 
+def read_only(mounts: str) -> bool:
+    """Whether the root file system can only be read: ext4 turns so where its disk refuses."""
+    lines = (line.split() for line in mounts.splitlines())
+    return any(words[1] == "/" and "ro" in words[3].split(",") for words in lines)
+
+
 def look(address: str, commands: list[str]) -> dict[str, Any]:
     """All that is reported."""
     path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -146,6 +152,7 @@ def look(address: str, commands: list[str]) -> dict[str, Any]:
         "memory_mib": int(memory[1]) // 1024 if len(memory) > 1 else 0,
         "missing_commands": [name for name in commands if not shutil.which(name, path=path)],
         "swap": [line.split()[0] for line in read("/proc/swaps").splitlines()[1:]],
+        "read_only": read_only(read("/proc/mounts")),
         "nameservers": nameservers(),
         # The base disk of local machines is made from the bundle: all of it is there.
         "base_disk": (INSTALLED / "bundle.json").exists(),

@@ -37,6 +37,7 @@ FRESH = {
     "memory_mib": 2000,
     "missing_commands": [],
     "swap": [],
+    "read_only": False,
     "nameservers": [],
     "base_disk": True,
     "installed": {},

@@ -141,6 +141,15 @@ def test_only_an_address_of_this_machine_is_local() -> None:
     assert not look.is_local("192.0.2.1")
 
 
+@pytest.mark.parametrize(
+    ("root", "refuses"),
+    [("rw,relatime", False), ("ro,relatime", True), ("rw,errors=remount-ro", False)],
+)
+def test_a_root_that_can_only_be_read(root, refuses) -> None:
+    mounts = f"/dev/root / ext4 {root} 0 0\nproc /proc proc ro 0 0\n"
+    assert look.read_only(mounts) == refuses
+
+
 def test_installed_files_are_read_from_every_readable_record(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(look, "INSTALLED", tmp_path)
     (tmp_path / "a.json").write_text('{"files": {"bin/x": {"sha256": "1"}}}')

@@ -260,8 +260,11 @@ def test_no_host_of_others_asks_the_outside(play) -> None:
 
 
 def test_a_machine_that_cannot_be_a_node_says_all_that_is_wrong(play) -> None:
-    played = play(machines={"k8s-node02": {"swap": ["/dev/vda5"], "cgroup2": False}})
+    wrong = {"swap": ["/dev/vda5"], "cgroup2": False, "read_only": True}
+    played = play(machines={"k8s-node02": wrong})
     assert played.rc != 0
+    assert "its root file system has become read-only, as it does where this host" in played.output
+    assert "./l4lab down --keep-disks and ./l4lab up; kubelet" in played.output
     assert "kubelet needs cgroup v2" in played.output
     assert "kubelet refuses swap: /dev/vda5" in played.output
 
