@@ -20,6 +20,7 @@ from l4lab.checks import (
     consistently,
     eventually,
     never,
+    side_by_side,
 )
 from l4lab.checks.look import as_typed
 from l4lab.checks.network import read_nslookup, read_wget, wget_argv
@@ -110,8 +111,8 @@ def full_name(look: Look) -> Seen:
 def short_names(look: Look) -> Seen:
     """Fetch the page by each name."""
     address = cluster_address(look.at(API), facts.SERVICE)
-    names = names_of(look)
-    for name in names:
+
+    def fetch(look: Look, name: str) -> None:
         fetched = read_wget(_in_pod(look, wget_argv(f"http://{name}:{facts.PORT}/")))
         if fetched.fault is None and fetched.address != address:
             raise Unmet(f"{name} is {fetched.address}", fault=Fault.DNS, expected=f"{address}")
@@ -123,6 +124,9 @@ def short_names(look: Look) -> Seen:
                 causes=_DNS_CAUSES if dns else (),
                 then=_DNS_NEXT if dns else f"./l4lab path {facts.CLIENT} {name}",
             )
+
+    names = names_of(look)
+    side_by_side(look, fetch, names)
     return Seen(f"{', '.join(names)}: all {address}")
 
 

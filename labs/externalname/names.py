@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from l4lab.checks import ONCE, Fault, Look, Seen, Unmet, check, eventually
+from l4lab.checks import ONCE, Fault, Look, Seen, Unmet, check, eventually, side_by_side
 from labs.externalname import facts
 from labs.externalname.scene import (
     CLIENT,
@@ -46,7 +46,8 @@ def read_dig(text: str) -> list[tuple[str, str]]:
 def alias(look: Look) -> Seen:
     """Ask by the short form and by the full name."""
     look.get("Service", facts.SERVICE)
-    for name in (facts.SERVICE, full_name(look)):
+
+    def follow(look: Look, name: str) -> None:
         records = chain(look, name)
         if records[:1] != [("CNAME", facts.EXTERNAL_NAME)]:
             said = ", ".join(f"{kind} {value}" for kind, value in records)
@@ -57,6 +58,8 @@ def alias(look: Look) -> Seen:
                 causes=DNS_CAUSES,
                 then=DNS_NEXT,
             )
+
+    side_by_side(look, follow, (facts.SERVICE, full_name(look)))
     return Seen(f"{full_name(look)} is an alias of {facts.EXTERNAL_NAME}")
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from l4lab.checks import ONCE, Fault, Look, Seen, Unmet, check, eventually
+from l4lab.checks import ONCE, Fault, Look, Seen, Unmet, check, eventually, side_by_side
 from l4lab.checks.network import spoken, tally
+from l4lab.checks.service import Pod
 from labs.headless import facts
 from labs.headless.scene import CLIENT, addresses, asked, backends, full_name, name_of
 
@@ -77,8 +78,8 @@ def order(look: Look) -> Seen:
 def own_names(look: Look) -> Seen:
     """Ask for each pod's name."""
     look.get("Service", facts.SERVICE)
-    said = []
-    for pod in backends(look):
+
+    def own_name(look: Look, pod: Pod) -> str:
         found = addresses(look, name_of(look, pod.name))
         if found != [pod.address]:
             raise Unmet(
@@ -88,8 +89,9 @@ def own_names(look: Look) -> Seen:
                 causes=("the StatefulSet's serviceName is another", *_CAUSES),
                 then=f"./l4lab kubectl get pod {pod.name} -o yaml",
             )
-        said.append(f"{pod.name} {pod.address}")
-    return Seen(", ".join(said))
+        return f"{pod.name} {pod.address}"
+
+    return Seen(", ".join(side_by_side(look, own_name, backends(look))))
 
 
 @check(

@@ -16,6 +16,7 @@ from l4lab.checks import (
     Unmet,
     check,
     eventually,
+    side_by_side,
 )
 from l4lab.checks import database as client
 from l4lab.checks.service import kernel_row, node_of, same_backends, stats
@@ -180,7 +181,8 @@ def by_name(look: Look) -> Seen:
     """Log in by each name."""
     service_at(look)
     machine = database(look).name
-    for name in NAMES:
+
+    def log_in(look: Look, name: str) -> None:
         said = ask(look, "SELECT @@hostname", host=name)
         if said.fault is Fault.DNS:
             raise Unmet(
@@ -191,6 +193,8 @@ def by_name(look: Look) -> Seen:
             )
         if answered(look, said, name).rows != ((machine,),):
             raise Unmet(f"{name} is {said}", fault=Fault.WRONG_BACKEND, expected=machine)
+
+    side_by_side(look, log_in, NAMES)
     return Seen(f"{', '.join(NAMES)}: all {machine}")
 
 

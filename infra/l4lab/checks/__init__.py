@@ -1,6 +1,7 @@
 """Proving that a deployed lab works: the same checks for the command line, Pulumi and pytest."""
 
 from l4lab.checks.admission import Admission
+from l4lab.checks.beside import side_by_side
 from l4lab.checks.declare import check, declared, exercise
 from l4lab.checks.look import Look, Stage, raise_if_stuck
 from l4lab.checks.model import (
@@ -66,5 +67,6 @@ __all__ = [
     "raise_if_stuck",
     "render_line",
     "run_lab",
+    "side_by_side",
     "watch",
 ]

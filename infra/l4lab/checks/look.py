@@ -93,6 +93,13 @@ class Look:
 
     def at(self, vantage: Vantage) -> Look:
         """The same look from another place; both keep one trace."""
+        return self._like(vantage, self.trace)
+
+    def apart(self) -> Look:
+        """The same look with a trace of its own."""
+        return self._like(self.vantage, [])
+
+    def _like(self, vantage: Vantage, trace: list[Observation]) -> Look:
         return Look(
             reach=self._reach,
             shared=self._shared,
@@ -103,7 +110,7 @@ class Look:
             clock=self._clock,
             factor=self.factor,
             mode=self.mode,
-            trace=self.trace,
+            trace=trace,
         )
 
     def run(
