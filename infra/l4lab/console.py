@@ -21,6 +21,7 @@ from l4lab import bundle, cluster, settings
 from l4lab.errors import L4labError
 from l4lab.machines import host
 from l4lab.progress import Progress
+from l4lab.state import FOLDER
 
 PROJECT = Path(__file__).parents[2]
 _INTERRUPTED = 130
@@ -127,7 +128,7 @@ def show(text: str, *, err: bool = False, end: str = "\n") -> None:
 def _complain(context: Context, failed: L4labError) -> None:
     full = [
         f"{folder} has {free} MiB left: free some, then the same command again"
-        for folder, free in host.full_disks(PROJECT, bundle.cache_folder())
+        for folder, free in host.full_disks(PROJECT / FOLDER, bundle.cache_folder())
     ]
     if context.as_json:
         show(

@@ -132,9 +132,15 @@ def booted() -> int:
 
 
 def read_only(mounts: str) -> bool:
-    """Whether the root file system can only be read: ext4 turns so where its disk refuses."""
+    """Whether the root file system can only be read: ext4 turns so where its disk refuses.
+
+    Kernels from 6.15 on still say ``rw`` then, and ``emergency_ro``.
+    """
     lines = (line.split() for line in mounts.splitlines())
-    return any(words[1] == "/" and "ro" in words[3].split(",") for words in lines)
+    return any(
+        words[1] == "/" and not {"ro", "emergency_ro"}.isdisjoint(words[3].split(","))
+        for words in lines
+    )
 
 
 def look(address: str, commands: list[str]) -> dict[str, Any]:

@@ -143,7 +143,12 @@ def test_only_an_address_of_this_machine_is_local() -> None:
 
 @pytest.mark.parametrize(
     ("root", "refuses"),
-    [("rw,relatime", False), ("ro,relatime", True), ("rw,errors=remount-ro", False)],
+    [
+        ("rw,relatime", False),
+        ("ro,relatime", True),
+        ("rw,noatime,emergency_ro", True),
+        ("rw,errors=remount-ro", False),
+    ],
 )
 def test_a_root_that_can_only_be_read(root, refuses) -> None:
     mounts = f"/dev/root / ext4 {root} 0 0\nproc /proc proc ro 0 0\n"
