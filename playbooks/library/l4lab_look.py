@@ -134,7 +134,7 @@ def booted() -> int:
 def read_only(mounts: str) -> bool:
     """Whether the root file system can only be read: ext4 turns so where its disk refuses.
 
-    Kernels from 6.15 on still say ``rw`` then, and ``emergency_ro``.
+    Newer kernels still say ``rw`` then, and ``emergency_ro``.
     """
     lines = (line.split() for line in mounts.splitlines())
     return any(
