@@ -87,15 +87,10 @@ def stamps(component: str) -> list[str]:
 
 
 def go_part(component: str) -> Part:
-    """The part that holds a component's programs.
-
-    They are what its ``go.mod`` names as tools, or the folder's own ``main.go``.
-    """
+    """The part that holds a component's programs: what its ``go.mod`` names as tools."""
     folder = TOOLS / component
     flags = " ".join(["-s", "-w", *stamps(component)])
-    own = folder / "main.go"
-    sources = [folder / "go.mod", folder / "go.sum", *([own] if own.exists() else [])]
-    pinned = "".join(path.read_text() for path in sources)
+    pinned = "".join(path.read_text() for path in sorted(folder.iterdir()))
 
     def build(build: Build) -> None:
         build.doing("finding a Go toolchain")
@@ -122,7 +117,7 @@ def go_part(component: str) -> Part:
                 flags,
                 "-o",
                 f"{built}{os.sep}",
-                "." if own.exists() else "tool",
+                "tool",
             ],
             timeout=_BUILD_DEADLINE,
             log=build.log,

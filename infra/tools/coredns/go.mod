@@ -2,6 +2,8 @@ module l4lab/tools/coredns
 
 go 1.26.0
 
+tool l4lab/tools/coredns
+
 require github.com/coredns/coredns v1.15.0
 
 require (
