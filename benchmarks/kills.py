@@ -54,7 +54,7 @@ _MACHINES = ("k8s-master01", "k8s-node01", "mariadb01")
 _VICTIMS = ("l4lab", "machine", "API server")
 _LIMIT = 900  # seconds until a command is given up
 _ANN, _BOB, _LAB = "ann", "bob", "clusterip"
-_GRADE = {"student": "ann", "kept": True}
+_GRADE = {"student": _ANN, "kept": True}
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class Cluster:
 
 def hit_cluster(cluster: Cluster, chance: random.Random, times: int) -> int:
     """Hit ``up`` and ``reset`` of the cluster in turn; how often something did not hold."""
-    grade = cluster.paths.classroom / "results" / "ann" / "clusterip.json"
+    grade = cluster.paths.class_results / _ANN / f"{_LAB}.json"
     usual = {verb: cluster.must(verb) for verb in ("up", "reset")}
     grade.parent.mkdir(mode=0o700, parents=True)
     grade.write_text(json.dumps(_GRADE))
@@ -160,7 +160,6 @@ def hit_cluster(cluster: Cluster, chance: random.Random, times: int) -> int:
             wrong += "; a grade is lost"
         bad += bool(wrong)
         _tell(number, hit, code, again, wrong)
-    grade.unlink()
     return bad
 
 
@@ -204,7 +203,6 @@ def hit_class(cluster: Cluster, chance: random.Random, times: int) -> int:
         bad += bool(wrong)
         _tell(number, hit, code, again, wrong)
     cluster.must("class", "down", *whole)
-    shutil.rmtree(cluster.paths.classroom / "results", ignore_errors=True)
     return bad
 
 
@@ -216,7 +214,7 @@ def _of_bob(cluster: Cluster) -> dict[str, str]:
         f"{one['kind']} {one['metadata']['name']}": one["metadata"]["uid"]
         for one in json.loads(said)["items"]
     }
-    grades = cluster.paths.classroom / "results" / _BOB
+    grades = cluster.paths.class_results / _BOB
     return found | {path.name: path.read_text() for path in grades.glob("*.json")}
 
 
@@ -243,6 +241,8 @@ def main(words: Sequence[str] | None = None) -> int:
             bad = (hit_class if wishes.of_class else hit_cluster)(cluster, chance, wishes.times)
         finally:
             cluster.l4lab("down")
+            # The cluster's end would leave what a class has measured.
+            shutil.rmtree(cluster.paths.class_results, ignore_errors=True)
     print(f"{wishes.times - bad} of {wishes.times} converged")
     return 1 if bad else 0
 
