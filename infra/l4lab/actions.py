@@ -28,7 +28,7 @@ from l4lab.machines.disks import bases
 from l4lab.playbook import PlaybookResult
 from l4lab.progress import Progress
 from l4lab.proof import read_objects
-from l4lab.proof.kept import deployed_words, remember_before
+from l4lab.proof.kept import deployed_words, missing, remember_before
 from l4lab.state import FOLDER, Access, Paths
 
 
@@ -242,8 +242,8 @@ def labs_of(cluster: Cluster, access: Access) -> dict[str, str]:
         cluster.progress.say(f"labs are as they were deployed: {failed.brief}: {failed.reason}")
         return said
     for name in filter(stacks.get, stacks):
-        words = deployed_words(access.paths, name, items)
-        said[name] = words if words == "deployed" else f"{words}; mend: ./l4lab deploy {name}"
+        gone = missing(access.paths, name, items)
+        said[name] = deployed_words(gone) + (f"; mend: ./l4lab deploy {name}" if gone else "")
     return said
 
 

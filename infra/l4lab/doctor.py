@@ -13,7 +13,7 @@ from l4lab.bundle.from_modules import parts
 from l4lab.bundle.golang import own_toolchain
 from l4lab.cluster import Cluster
 from l4lab.errors import L4labError
-from l4lab.machines.host import available_memory_mib
+from l4lab.machines.host import available_memory_mib, nearest
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,7 @@ def _is_up(cluster: Cluster) -> bool:
 
 
 def _can_build() -> list[Finding]:
-    cache = bundle.cache_folder()
-    parent = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    parent = nearest(bundle.cache_folder())
     free = shutil.disk_usage(parent).free / 2**30
     may_install = os.geteuid() == 0
     missing = missing_packages({name for part in parts() for name in part.packages})

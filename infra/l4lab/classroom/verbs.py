@@ -20,7 +20,7 @@ from l4lab.classroom.room import Room, known_places, stacks_of, tunnels_of
 from l4lab.errors import MachineError, UsageError
 from l4lab.lab import Lab
 from l4lab.proof import api
-from l4lab.proof.kept import deployed_words
+from l4lab.proof.kept import deployed_words, missing
 from l4lab.state import read_json, write_json
 
 Json = dict[str, Any]
@@ -167,7 +167,8 @@ def status(room: Room, students: Sequence[Student]) -> list[Outcome]:
         ready = sum(one.get("status", {}).get("phase") == "Running" for one in pods)
         labs = {}
         for name in stacks_of(room.paths, student):
-            labs[name.partition(".")[0]] = deployed_words(room.paths, name, here)
+            gone = missing(room.paths, name, here)
+            labs[name.partition(".")[0]] = deployed_words(gone)
         for lab in room.classroom.labs:
             kept = results.kept(room.paths, student.id, lab)
             if kept:

@@ -15,8 +15,6 @@ from l4lab.topology import Machine
 
 DISK_GIB = 4
 """Free disk that one cluster's copy-on-write disks may come to need."""
-
-
 _FULL_MIB = 64  # a machine that writes fills this within seconds
 
 
@@ -41,7 +39,7 @@ class Free:
 
 def free(below: Path) -> Free:
     """What this host has left for machines whose disks are to lie below a folder."""
-    disk = next(folder for folder in (below, *below.parents) if folder.exists())
+    disk = nearest(below)
     shared = memory_folder()
     return Free(
         memory_mib=available_memory_mib(),
@@ -58,9 +56,14 @@ def full_disks(*below: Path) -> list[tuple[Path, int]]:
     Args:
         below: Folders that machines' files lie in, or will; their memory's is looked at too.
     """
-    folders = [next(up for up in (one, *one.parents) if up.exists()) for one in below]
-    left = {one: shutil.disk_usage(one).free >> 20 for one in (*folders, memory_folder())}
+    folders = (*map(nearest, below), memory_folder())
+    left = {one: shutil.disk_usage(one).free >> 20 for one in folders}
     return [(folder, free) for folder, free in left.items() if free < _FULL_MIB]
+
+
+def nearest(folder: Path) -> Path:
+    """The folder itself, or where it is not made yet, the nearest one above it that is there."""
+    return next(one for one in (folder, *folder.parents) if one.exists())
 
 
 def available_memory_mib() -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -107,12 +107,9 @@ def missing(paths: Paths, stack: str, items: Iterable[Json]) -> list[str]:
     return [one for one in known if one not in there]
 
 
-def deployed_words(paths: Paths, stack: str, items: Iterable[Json]) -> str:
-    """How a stack that the state knows is found on the cluster, for a person."""
-    gone = missing(paths, stack, items)
-    if not gone:
-        return "deployed"
-    return f"deployed, but missing: {', '.join(gone)}"
+def deployed_words(gone: Sequence[str]) -> str:
+    """How a stack that the state knows is told to a person, by what of it is ``missing``."""
+    return f"deployed, but missing: {', '.join(gone)}" if gone else "deployed"
 
 
 def objects_of(paths: Paths, stack: str) -> list[str]:
