@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 MACHINES = Path(__file__).parent / "cluster"
 
 
-def pytest_configure():
+def pytest_configure(config):
+    if config.getoption("--cluster"):
+        config.pluginmanager.register(AtOnce(config))
     # What tests start finds the project, and the programs of this environment, as they do.
     project = Path(__file__).parents[1]
     # Tests talk gRPC to the provider and the language host, which l4lab itself never does. In the
@@ -59,3 +62,26 @@ def pytest_collection_modifyitems(config, items):
             if "cluster" in item.keywords:
                 item.add_marker(skip)
     items.sort(key=lambda item: "cluster" in item.keywords)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter):
+    """Where this run is one of several, leave its counts for the line that closes them all."""
+    yield
+    if tally := os.environ.get("L4LAB_TALLY"):
+        counts = {kind: len(seen) for kind, seen in terminalreporter.stats.items() if kind}
+        Path(tally).write_text(json.dumps(counts))
+        terminalreporter.summary_stats = lambda: None
+
+
+class AtOnce:
+    """Tells what fails on machines when it fails: a run that is cut off has no summary."""
+
+    def __init__(self, config):
+        self.config = config
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed and "cluster" in report.keywords:
+            writer = self.config.get_terminal_writer()
+            writer.line()
+            writer.line(report.longreprtext)

@@ -105,12 +105,14 @@ def run(context: Context, command: Callable[[], int | None]) -> NoReturn:
         show("\ninterrupted; the same command goes on from here", err=True)
         sys.exit(_INTERRUPTED)
     except OSError as failed:
+        # Where the full file system is one of ours, it is named with what to do.
+        elsewhere = failed.errno == errno.ENOSPC and not _full_disks()
         _complain(
             context,
             L4labError(
                 f"the system refused: {failed.strerror or failed}",
                 str(failed.filename) if failed.filename else None,
-                "free some disk" if failed.errno == errno.ENOSPC else None,
+                "free some disk" if elsewhere else None,
             ),
         )
         sys.exit(3)
@@ -125,11 +127,15 @@ def show(text: str, *, err: bool = False, end: str = "\n") -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), (sys.stderr if err else sys.stdout).fileno())
 
 
-def _complain(context: Context, failed: L4labError) -> None:
-    full = [
+def _full_disks() -> list[str]:
+    return [
         f"{folder} has {free} MiB left: free some, then the same command again"
         for folder, free in host.full_disks(PROJECT / FOLDER, bundle.cache_folder())
     ]
+
+
+def _complain(context: Context, failed: L4labError) -> None:
+    full = _full_disks()
     if context.as_json:
         show(
             json.dumps(

@@ -1,12 +1,19 @@
-"""l4lab's own tests: one pytest run, quick tests first, then those on real machines."""
+"""l4lab's own tests: quick ones first, side by side, then those on real machines."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 from l4lab import bundle
 from l4lab.bundle.debian import ensure_packages
@@ -15,10 +22,27 @@ from l4lab.progress import Progress
 # What tests on machines look at the host with, and make a disk with that is not l4lab's; l4lab
 # itself needs none of it where a bundle was loaded.
 _PACKAGES = ("iptables", "mmdebstrap", "nftables")
+_CLUSTER = "tests/cluster"
+# Each starts an API server of its own, of 700 MiB.
+_MOST_WORKERS: Final = 4
+# In pytest's own order (_pytest/terminal.py); what it says of 1 and of many.
+_KINDS = ("failed", "passed", "skipped", "deselected", "xfailed", "xpassed", "warnings", "error")
+_NONE_COLLECTED: Final = 5  # pytest.ExitCode.NO_TESTS_COLLECTED
 
 
-def run(project: Path, progress: Progress, words: Sequence[str], *, quick: bool) -> int:
-    """Run the tests and return pytest's exit code (1 and above: not all passed).
+@dataclass(frozen=True)
+class SuiteResult:
+    """How the tests ended."""
+
+    passed: bool
+    closing: str
+    """One line like pytest's own, for all tests; empty where pytest has printed it."""
+
+
+def run(project: Path, progress: Progress, words: Sequence[str], *, quick: bool) -> SuiteResult:
+    """Run the tests: the quick ones in as many processes as there are cores, the others in one.
+
+    Where ``words`` name files or tests, all runs in one process, in the order given there.
 
     Args:
         project: The project's folder.
@@ -26,6 +50,9 @@ def run(project: Path, progress: Progress, words: Sequence[str], *, quick: bool)
         words: More words for pytest.
         quick: Only the tests that need no machines; the bundle's programs are used where they
             are there, and not built.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed; pytest has tidied up.
     """
     made = bundle.find() if quick else bundle.ensure(progress)
     if not quick:
@@ -33,11 +60,45 @@ def run(project: Path, progress: Progress, words: Sequence[str], *, quick: bool)
     environment = dict(os.environ)
     if made:
         environment["L4LAB_SERVER_BIN"] = str(made.folder / "bin")
-    options = [] if quick else ["--cluster"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *words],
-        cwd=project,
-        env=environment,
-        check=False,
-    )
-    return 1 if done.returncode else 0
+    chosen = any((project / word.partition("::")[0]).exists() for word in words)
+    if chosen:
+        options = [] if quick else ["--cluster"]
+        return SuiteResult(_pytest(project, [*options, *words], environment) == 0, "")
+    workers = min(os.cpu_count() or 1, _MOST_WORKERS)
+    phases = [[f"--numprocesses={workers}", f"--ignore={_CLUSTER}", *words]]
+    if not quick:
+        phases.append(["--cluster", "--verbose", *words, _CLUSTER])
+    began = time.monotonic()
+    counts: Counter[str] = Counter()
+    codes = []
+    with tempfile.TemporaryDirectory(prefix="l4lab-tests-") as folder:
+        for number, phase in enumerate(phases):
+            tally = Path(folder) / f"{number}.json"
+            codes.append(_pytest(project, phase, {**environment, "L4LAB_TALLY": str(tally)}))
+            if tally.exists():
+                counts.update(json.loads(tally.read_text()))
+    passed = not set(codes) - {0, _NONE_COLLECTED} and 0 in codes
+    return SuiteResult(passed, _closing(counts, time.monotonic() - began))
+
+
+def _pytest(project: Path, words: Sequence[str], environment: Mapping[str, str]) -> int:
+    argv = [sys.executable, "-m", "pytest", *words]
+    with subprocess.Popen(argv, cwd=project, env=environment) as process:
+        interrupted = None
+        while True:
+            try:
+                code = process.wait()
+            except KeyboardInterrupt as pressed:
+                # The terminal gave it to pytest as well, which takes its machines down first.
+                interrupted = pressed
+            else:
+                break
+    if interrupted:
+        raise interrupted
+    return code
+
+
+def _closing(counts: Mapping[str, int], seconds: float) -> str:
+    said = [f"{counts[kind]} {kind}" for kind in _KINDS if counts.get(kind)]
+    long = f" ({timedelta(seconds=int(seconds))})"
+    return f" {', '.join(said) or 'no tests ran'} in {seconds:.2f}s{long} ".center(80, "=")

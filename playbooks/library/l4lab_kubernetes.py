@@ -288,7 +288,7 @@ def wait(api: Api, arguments: dict[str, Any]) -> dict[str, Any]:
                 api,
                 arguments.get("nodes") or [],
                 arguments.get("workloads") or [],
-                arguments.get("booted") or {},
+                {name: at for name, at in (arguments.get("booted") or {}).items() if at},
             )
         except (OSError, ValueError, http.client.HTTPException) as failed:
             seen = {"the API server": str(failed) or type(failed).__name__}

@@ -114,8 +114,9 @@ def unpack(path: Path, file: File, out: Path) -> None:
             for member in archive:
                 name = member.name.removeprefix("./")
                 # Links are left out, too: what is wanted is a program and not a way to one.
-                content = archive.extractfile(member) if member.isfile() else None
-                if content and name in wanted:
+                wants = name in wanted and member.isfile()
+                content = archive.extractfile(member) if wants else None
+                if content:
                     with scratch.open("wb") as copy:
                         shutil.copyfileobj(content, copy)
                     scratch.chmod(0o755)

@@ -25,7 +25,7 @@ from l4lab.state import read_json, write_json
 
 Json = dict[str, Any]
 
-_GONE_WITHIN: Final = 60.0
+_GONE_WITHIN: Final = 180.0  # one reset among thirty students was seen to need 81 s
 
 
 # --- up -----------------------------------------------------------------------------------------

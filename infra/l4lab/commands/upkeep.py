@@ -114,4 +114,7 @@ def completion(_context: Context, shell: str) -> None:
 @common
 def test(context: Context, words: tuple[str, ...], *, quick: bool) -> int:
     """Run l4lab's own tests: quick ones, then those on real local machines."""
-    return suite.run(console.PROJECT, context.progress, words, quick=quick)
+    done = suite.run(console.PROJECT, context.progress, words, quick=quick)
+    if done.closing:
+        show(done.closing)
+    return 0 if done.passed else 1

@@ -57,8 +57,13 @@ def full_disks(*below: Path) -> list[tuple[Path, int]]:
         below: Folders that machines' files lie in, or will; their memory's is looked at too.
     """
     folders = (*map(nearest, below), memory_folder())
-    left = {one: shutil.disk_usage(one).free >> 20 for one in folders}
-    return [(folder, free) for folder, free in left.items() if free < _FULL_MIB]
+    usage = {one: shutil.disk_usage(one) for one in folders}
+    # A file system may itself be as small as what is left on a full one.
+    return [
+        (folder, one.free >> 20)
+        for folder, one in usage.items()
+        if one.free >> 20 < min(_FULL_MIB, one.total >> 23)
+    ]
 
 
 def nearest(folder: Path) -> Path:

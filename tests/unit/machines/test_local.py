@@ -222,11 +222,14 @@ def test_too_little_disk(driver, roomy, monkeypatch):
 
 def test_which_disks_are_full(monkeypatch, tmp_path):
     left = {tmp_path: 3 << 20, host.memory_folder(): 1 << 30}
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, left[path]))
+    size = dict.fromkeys(left, 8 << 30)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(size[path], 0, left[path]))
     assert host.full_disks(tmp_path / "not" / "made", tmp_path) == [(tmp_path, 3)]
     left[host.memory_folder()] = 0
     assert host.full_disks(tmp_path) == [(tmp_path, 3), (host.memory_folder(), 0)]
-    left |= dict.fromkeys(left, 1 << 30)
+    # A container's /dev/shm is no larger than this, and empty.
+    size[host.memory_folder()] = left[host.memory_folder()] = 64 << 20
+    left[tmp_path] = 1 << 30
     assert host.full_disks(tmp_path) == []
 
 
