@@ -9,11 +9,10 @@ import pulumi
 from pulumi_kubernetes import apps, core, rbac
 from pulumi_kubernetes import meta as metadata
 
-from l4lab.components.web import GRACE_SECONDS
+from l4lab.components.pods import GRACE_SECONDS, SOON
 
 _FOLDER = "/etc/controller"
 _FILE = "run.sh"
-_SOON = pulumi.CustomTimeouts(create="5m", update="5m", delete="2m")
 
 
 class ShellController(pulumi.ComponentResource):
@@ -50,7 +49,7 @@ class ShellController(pulumi.ComponentResource):
             opts: Pulumi's options.
         """
         super().__init__("l4lab:labs:ShellController", name, None, opts)
-        own = pulumi.ResourceOptions(parent=self, custom_timeouts=_SOON)
+        own = pulumi.ResourceOptions(parent=self, custom_timeouts=SOON)
         meta = metadata.v1.ObjectMetaArgs(name=name, namespace=namespace, labels=labels)
         account = core.v1.ServiceAccount(name, metadata=meta, opts=own)
         role = rbac.v1.Role(name, metadata=meta, rules=rules, opts=own)

@@ -8,9 +8,8 @@ import pulumi
 from pulumi_kubernetes import core, discovery
 from pulumi_kubernetes import meta as metadata
 
-from l4lab.components.web import GRACE_SECONDS
+from l4lab.components.pods import GRACE_SECONDS, SOON
 
-_SOON: Final = pulumi.CustomTimeouts(create="5m", update="5m", delete="2m")
 # The folder in which Debian's client looks for its options.
 _OPTIONS_FOLDER: Final = "/etc/mysql"
 _OPTIONS_FILE: Final = "my.cnf"
@@ -52,7 +51,7 @@ class ServiceBySlice(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("l4lab:labs:ServiceBySlice", name, None, opts)
-        own = pulumi.ResourceOptions(parent=self, custom_timeouts=_SOON)
+        own = pulumi.ResourceOptions(parent=self, custom_timeouts=SOON)
         self.service = without_selector(
             name,
             namespace=namespace,
@@ -103,7 +102,7 @@ class ServiceByEndpoints(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("l4lab:labs:ServiceByEndpoints", name, None, opts)
-        own = pulumi.ResourceOptions(parent=self, custom_timeouts=_SOON)
+        own = pulumi.ResourceOptions(parent=self, custom_timeouts=SOON)
         self.service = without_selector(
             name,
             namespace=namespace,
@@ -148,7 +147,7 @@ class DatabaseClient(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("l4lab:labs:DatabaseClient", name, None, opts)
-        own = pulumi.ResourceOptions(parent=self, custom_timeouts=_SOON)
+        own = pulumi.ResourceOptions(parent=self, custom_timeouts=SOON)
         text = pulumi.Output.concat(
             "[mariadb-client]\n",
             f"user = {user}\n",

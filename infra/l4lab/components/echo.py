@@ -7,11 +7,8 @@ from typing import Final
 
 import pulumi
 from pulumi_kubernetes import apps, core
-from pulumi_kubernetes import meta as metadata
 
-from l4lab.components.web import GRACE_SECONDS
-
-_SOON: Final = pulumi.CustomTimeouts(create="5m", update="5m", delete="2m")
+from l4lab.components.pods import SOON, spread_deployment
 
 # One child a connection or datagram, and no program is started for it: the answer is a file, what
 # the client says goes to /dev/null. An empty datagram tells a UDP client that the answer is whole.
@@ -59,15 +56,6 @@ class EchoServers(pulumi.ComponentResource):
     ) -> None:
         """Declare it: ``replicas`` pods, each with three servers on ``port``."""
         super().__init__("l4lab:labs:EchoServers", name, None, opts)
-        selector = metadata.v1.LabelSelectorArgs(match_labels=labels)
-        spread = core.v1.TopologySpreadConstraintArgs(
-            max_skew=1,
-            topology_key="kubernetes.io/hostname",
-            when_unsatisfiable="ScheduleAnyway",
-            label_selector=selector,
-            # Else the pods of an older revision count, too, while they are being replaced.
-            match_label_keys=["pod-template-hash"],
-        )
         servers = core.v1.ContainerArgs(
             name=container,
             image=image,
@@ -79,21 +67,12 @@ class EchoServers(pulumi.ComponentResource):
                 for protocol in ("TCP", "UDP", "SCTP")
             ],
         )
-        self.deployment = apps.v1.Deployment(
+        self.deployment = spread_deployment(
             name,
-            metadata=metadata.v1.ObjectMetaArgs(name=name, namespace=namespace, labels=labels),
-            spec=apps.v1.DeploymentSpecArgs(
-                replicas=replicas,
-                selector=selector,
-                template=core.v1.PodTemplateSpecArgs(
-                    metadata=metadata.v1.ObjectMetaArgs(labels=labels),
-                    spec=core.v1.PodSpecArgs(
-                        containers=[servers],
-                        topology_spread_constraints=[spread],
-                        termination_grace_period_seconds=GRACE_SECONDS,
-                    ),
-                ),
-            ),
-            opts=pulumi.ResourceOptions(parent=self, custom_timeouts=_SOON),
+            namespace=namespace,
+            labels=labels,
+            replicas=replicas,
+            container=servers,
+            opts=pulumi.ResourceOptions(parent=self, custom_timeouts=SOON),
         )
         self.register_outputs({})

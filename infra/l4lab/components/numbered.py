@@ -8,7 +8,7 @@ import pulumi
 from pulumi_kubernetes import apps, core
 from pulumi_kubernetes import meta as metadata
 
-from l4lab.components.web import GRACE_SECONDS
+from l4lab.components.pods import GRACE_SECONDS, SOON
 
 
 class NumberedPods(pulumi.ComponentResource):
@@ -37,8 +37,7 @@ class NumberedPods(pulumi.ComponentResource):
     ) -> None:
         """Declare both; the words mean what they mean for ``BackedService``."""
         super().__init__("l4lab:labs:NumberedPods", name, None, opts)
-        soon = pulumi.CustomTimeouts(create="5m", update="5m", delete="2m")
-        own = pulumi.ResourceOptions(parent=self, custom_timeouts=soon)
+        own = pulumi.ResourceOptions(parent=self, custom_timeouts=SOON)
         about = metadata.v1.ObjectMetaArgs(name=name, namespace=namespace, labels=labels)
         self.service = core.v1.Service(
             name,

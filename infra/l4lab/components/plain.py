@@ -9,9 +9,8 @@ import pulumi
 from pulumi_kubernetes import apps, core
 from pulumi_kubernetes import meta as metadata
 
-from l4lab.components.web import GRACE_SECONDS
+from l4lab.components.pods import SOON, spread_deployment
 
-_SOON: Final = pulumi.CustomTimeouts(create="5m", update="5m", delete="2m")
 # Both Kubernetes providers know it: the object is made, and nobody waits until it is ready.
 _NO_WAIT: Final = {"pulumi.com/skipAwait": "true"}
 
@@ -40,35 +39,19 @@ class NamedPortPods(pulumi.ComponentResource):
     ) -> None:
         """Declare it: ``replicas`` pods that listen on ``port``, known as ``port_name``."""
         super().__init__("l4lab:labs:NamedPortPods", name, None, opts)
-        selector = metadata.v1.LabelSelectorArgs(match_labels=labels)
-        spread = core.v1.TopologySpreadConstraintArgs(
-            max_skew=1,
-            topology_key="kubernetes.io/hostname",
-            when_unsatisfiable="ScheduleAnyway",
-            label_selector=selector,
-        )
         web = core.v1.ContainerArgs(
             name=container,
             image=image,
             image_pull_policy="IfNotPresent",
             ports=[core.v1.ContainerPortArgs(name=port_name, container_port=port)],
         )
-        self.deployment = apps.v1.Deployment(
+        self.deployment = spread_deployment(
             name,
-            metadata=metadata.v1.ObjectMetaArgs(name=name, namespace=namespace, labels=labels),
-            spec=apps.v1.DeploymentSpecArgs(
-                replicas=replicas,
-                selector=selector,
-                template=core.v1.PodTemplateSpecArgs(
-                    metadata=metadata.v1.ObjectMetaArgs(labels=labels),
-                    spec=core.v1.PodSpecArgs(
-                        containers=[web],
-                        topology_spread_constraints=[spread],
-                        termination_grace_period_seconds=GRACE_SECONDS,
-                    ),
-                ),
-            ),
-            opts=pulumi.ResourceOptions(parent=self, custom_timeouts=_SOON),
+            namespace=namespace,
+            labels=labels,
+            replicas=replicas,
+            container=web,
+            opts=pulumi.ResourceOptions(parent=self, custom_timeouts=SOON),
         )
         self.register_outputs({})
 
@@ -101,6 +84,6 @@ class PlainService(pulumi.ComponentResource):
                 name=name, namespace=namespace, labels=labels, annotations=_NO_WAIT
             ),
             spec=dict(spec),
-            opts=pulumi.ResourceOptions(parent=self, custom_timeouts=_SOON),
+            opts=pulumi.ResourceOptions(parent=self, custom_timeouts=SOON),
         )
         self.register_outputs({})

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import pulumi
 from pulumi_kubernetes import apps, core
 from pulumi_kubernetes import meta as metadata
 
-# Pods of a lab hold nothing: they need no time to say goodbye.
-GRACE_SECONDS: Final = 1
-
-_SOON: Final = pulumi.CustomTimeouts(create="5m", update="5m", delete="2m")
+from l4lab.components.pods import GRACE_SECONDS, SOON, spread_deployment
 
 
 class BackedService(pulumi.ComponentResource):
@@ -58,38 +55,19 @@ class BackedService(pulumi.ComponentResource):
             opts: Pulumi's options.
         """
         super().__init__("l4lab:labs:BackedService", name, None, opts)
-        own = pulumi.ResourceOptions(parent=self, custom_timeouts=_SOON)
-        selector = metadata.v1.LabelSelectorArgs(match_labels=labels)
-        # On different nodes, so that some requests must cross between two of them.
-        spread = core.v1.TopologySpreadConstraintArgs(
-            max_skew=1,
-            topology_key="kubernetes.io/hostname",
-            when_unsatisfiable="ScheduleAnyway",
-            label_selector=selector,
-        )
+        own = pulumi.ResourceOptions(parent=self, custom_timeouts=SOON)
         web = core.v1.ContainerArgs(
             name=container,
             image=image,
             image_pull_policy="IfNotPresent",
             ports=[core.v1.ContainerPortArgs(container_port=container_port)],
         )
-        self.deployment = apps.v1.Deployment(
+        self.deployment = spread_deployment(
             deployment,
-            metadata=metadata.v1.ObjectMetaArgs(
-                name=deployment, namespace=namespace, labels=labels
-            ),
-            spec=apps.v1.DeploymentSpecArgs(
-                replicas=replicas,
-                selector=selector,
-                template=core.v1.PodTemplateSpecArgs(
-                    metadata=metadata.v1.ObjectMetaArgs(labels=labels),
-                    spec=core.v1.PodSpecArgs(
-                        containers=[web],
-                        topology_spread_constraints=[spread],
-                        termination_grace_period_seconds=GRACE_SECONDS,
-                    ),
-                ),
-            ),
+            namespace=namespace,
+            labels=labels,
+            replicas=replicas,
+            container=web,
             opts=own,
         )
         self.service = _service(
@@ -119,7 +97,7 @@ class SecondService(pulumi.ComponentResource):
     ) -> None:
         """Declare it; the words mean what they mean for ``BackedService``."""
         super().__init__("l4lab:labs:SecondService", name, None, opts)
-        own = pulumi.ResourceOptions(parent=self, custom_timeouts=_SOON)
+        own = pulumi.ResourceOptions(parent=self, custom_timeouts=SOON)
         self.service = _service(
             name, namespace=namespace, labels=labels, port=port, spec=service_spec, opts=own
         )
@@ -176,6 +154,6 @@ class ClientPod(pulumi.ComponentResource):
             spec=core.v1.PodSpecArgs(
                 containers=[client], termination_grace_period_seconds=GRACE_SECONDS
             ),
-            opts=pulumi.ResourceOptions(parent=self, custom_timeouts=_SOON),
+            opts=pulumi.ResourceOptions(parent=self, custom_timeouts=SOON),
         )
         self.register_outputs({})
