@@ -24,7 +24,7 @@ def with_certificate(folder, pem):
     return kubeconfig(folder, {"client-certificate-data": base64.b64encode(pem).decode()})
 
 
-@pytest.mark.parametrize("ends", [PAST, FUTURE, LATE], ids=str)
+@pytest.mark.parametrize("ends", [PAST, FUTURE, LATE], ids=["past", "future", "late"])
 def test_its_end_is_read(tmp_path, ends):
     pem, _ = AUTHORITY.sign("admin", ends=ends, group="system:masters")
     assert certificate.end_of(with_certificate(tmp_path, pem)) == ends
@@ -53,7 +53,9 @@ def test_a_good_one_and_a_token_pass(tmp_path):
     certificate.refuse_expired(kubeconfig(tmp_path, {"token": "abc"}))
 
 
-@pytest.mark.parametrize("damage", [b"", b"nothing", AUTHORITY.certificate[:200]])
+@pytest.mark.parametrize(
+    "damage", [b"", b"nothing", AUTHORITY.certificate[:200]], ids=["empty", "text", "cut off"]
+)
 def test_a_damaged_one_is_told(tmp_path, damage):
     with pytest.raises(MachineError, match="the cluster's kubeconfig is damaged"):
         certificate.refuse_expired(with_certificate(tmp_path, damage or b"-"))
