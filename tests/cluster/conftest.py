@@ -14,6 +14,7 @@ import pytest
 
 from l4lab import stack
 from l4lab.cluster import Cluster
+from l4lab.errors import L4labError
 from l4lab.lab import get_lab
 from l4lab.progress import Progress
 from l4lab.settings import parse
@@ -24,6 +25,8 @@ HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
 NAME = "l4lab-test"
 LAST = ("test_life.py", "test_smoke.py", "test_each.py", "test_ssh.py")
+# The lab that one of them needs is on the cluster by then.
+AFTER = {"test_report.py": "test_path.py"}
 
 
 def pytest_collection_modifyitems(items):
@@ -38,6 +41,7 @@ def pytest_collection_modifyitems(items):
     here.sort(
         key=lambda item: (
             LAST.index(item.path.name) + 1 if item.path.name in LAST else 0,
+            AFTER.get(item.path.name, item.path.name),
             item.path.name,
             order[lab_of(item)] if item.path.name == "test_labs.py" else 0,
         )
@@ -81,18 +85,40 @@ def access(cluster, first_up):
     return cluster.enter()
 
 
+class Bench:
+    """The cluster with at most one lab on it, which stays from one test to the next."""
+
+    def __init__(self, access):
+        self.access = access
+        self.lab = None
+
+    def put(self, name):
+        """That lab and no other; what is wrong with it now, an earlier test did."""
+        if not self.lab or self.lab.name != name:
+            self.clear()
+            self.lab = get_lab(PROJECT, name)
+            stack.deploy(self.lab, self.access)
+        return self.lab
+
+    def clear(self):
+        if self.lab:
+            stack.destroy(self.lab, self.access)
+        self.lab = None
+
+
+@pytest.fixture(scope="session")
+def bench(access):
+    bench = Bench(access)
+    yield bench
+    # Where it was reset or taken down by then, there is nothing left to destroy.
+    with contextlib.suppress(L4labError):
+        bench.clear()
+
+
 @pytest.fixture
-def deployed(access):
-    """Deploys labs by name; they are destroyed when the test is over."""
-    with contextlib.ExitStack() as undo:
-
-        def deploy(name):
-            lab = get_lab(PROJECT, name)
-            undo.callback(stack.destroy, lab, access)
-            stack.deploy(lab, access)
-            return lab
-
-        yield deploy
+def no_lab(bench):
+    """Nothing of an earlier test's lab is on the cluster."""
+    bench.clear()
 
 
 @pytest.fixture(scope="session")

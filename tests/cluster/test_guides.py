@@ -11,7 +11,8 @@ from tests.cluster.conftest import PROJECT
 from tests.cluster.host import outside
 
 
-def test_the_walk_deploys_runs_and_checks_where_nobody_is_asked(access, config):
+def test_the_walk_deploys_runs_and_checks_where_nobody_is_asked(access, no_lab, config):
+    del no_lab
     lab = get_lab(PROJECT, "headless")
     argv = [sys.executable, "-m", "l4lab", "lab", "--config", config, lab.name, "--yes"]
     try:
@@ -28,12 +29,13 @@ def test_the_walk_deploys_runs_and_checks_where_nobody_is_asked(access, config):
             assert f"PASS  {name} " in walk.stdout
 
 
-def test_watching_ends_when_all_is_green_and_at_its_deadline(access, deployed, config):
+def test_watching_ends_when_all_is_green_and_at_its_deadline(bench, no_lab, config):
+    del no_lab
     argv = [sys.executable, "-m", "l4lab", "check", "--config", config, "clusterip", "--json"]
     early = outside(*argv, "--watch", "--within", "1", timeout=120)
     assert early.returncode == 1, early.stdout + early.stderr
     assert json.loads(early.stdout)["passed"] is False
-    deployed("clusterip")
+    bench.put("clusterip")
     late = outside(*argv, "--watch", "--within", "120", timeout=240)
     assert late.returncode == 0, late.stdout + late.stderr
     one = outside(*argv, "--step", "kernel", timeout=120)

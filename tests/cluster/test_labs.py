@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from l4lab import stack
 from l4lab.checks import Check, Exercise, State, declared, run_lab
 from l4lab.checks.kernel import IPVS
 from l4lab.lab import find_labs
@@ -56,40 +55,22 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("lab", LABS, indirect=True)
 
 
-class Bench:
-    """The cluster with at most one lab on it."""
-
-    def __init__(self, access):
-        self.access = access
-        self.lab = None
-        self.before = None
-
-    def put(self, lab):
-        if self.lab is lab:
-            return
-        self.clear()
-        self.before = run_lab(lab, self.access, exercises=False, patience=IMPATIENT, evidence=False)
-        self.lab = lab
-        stack.deploy(lab, self.access)
-
-    def clear(self):
-        if self.lab:
-            stack.destroy(self.lab, self.access)
-        self.lab = None
-
-
 @pytest.fixture(scope="module")
-def bench(access):
-    bench = Bench(access)
-    yield bench
-    bench.clear()
+def before():
+    """The report of each lab from just before it was deployed."""
+    return {}
 
 
 @pytest.fixture
-def lab(request, bench):
+def lab(request, access, bench, before):
     """The lab, deployed, and no other."""
-    bench.put(LABS[request.param])
-    return bench.lab
+    name = request.param
+    if name not in before:
+        bench.clear()
+        before[name] = run_lab(
+            LABS[name], access, exercises=False, patience=IMPATIENT, evidence=False
+        )
+    return bench.put(name)
 
 
 @pytest.fixture
@@ -137,10 +118,10 @@ def checked(lab, access, wanted, *, patience=1.0):
     return states, report
 
 
-def test_every_check_fails_before_the_lab_is_deployed(bench, lab):
+def test_every_check_fails_before_the_lab_is_deployed(before, lab):
     always = getattr(lab.facts, "ALWAYS_GREEN", ())
     states = {
-        check.id: bench.before.state_of(check.id)
+        check.id: before[lab.name].state_of(check.id)
         for check in held(lab, Check)
         if check.id not in always
     }

@@ -5,19 +5,15 @@ With every break the path must name the hop where a packet really ended.
 
 import json
 import time
-from pathlib import Path
 
 import pytest
 
-from l4lab import stack
 from l4lab.checks import Fault
-from l4lab.lab import get_lab
 from l4lab.path import Mark, to_svg, to_text, trace
 from labs.clusterip import facts
 from tests.cluster.faults import clusterip
 from tests.cluster.hands import Hands
 
-LAB = get_lab(Path(__file__).parents[2], "clusterip")
 BREAKS = {str(fault): fault for fault in clusterip.BREAKS}
 # A break must first be noticed by every kernel, and a rule for one pod meets every second probe.
 ATTEMPTS = 8
@@ -26,11 +22,9 @@ LOCAL = "path-local"
 NODE_PORT = 30399
 
 
-@pytest.fixture(scope="module")
-def lab(access):
-    stack.deploy(LAB, access)
-    yield LAB
-    stack.destroy(LAB, access)
+@pytest.fixture
+def lab(bench):
+    return bench.put("clusterip")
 
 
 @pytest.fixture

@@ -55,9 +55,9 @@ def test_a_change_leaves_nothing_of_the_other_mode(nftables, config):
     assert {node["mode"] for node in json.loads(told.stdout)["nodes"]} == {"nftables"}
 
 
-@pytest.mark.parametrize("name", ["clusterip", "nodeport"])
-def test_a_lab_is_green_in_mode_nftables(nftables, deployed, name):
-    lab = deployed(name)
+@pytest.mark.parametrize("name", ["nodeport", "clusterip"])
+def test_a_lab_is_green_in_mode_nftables(nftables, bench, name):
+    lab = bench.put(name)
     report = run_lab(lab, nftables)
     assert report.passed, report.render(False)
     modes = {check.id: check.mode for check in declared(lab.checks, Check)}
@@ -65,8 +65,8 @@ def test_a_lab_is_green_in_mode_nftables(nftables, deployed, name):
     assert {modes[check] for check in ran if check in modes} == {None, "nftables"}
 
 
-def test_the_walk_has_the_commands_and_checks_of_mode_nftables(nftables, deployed, config):
-    lab = deployed("clusterip")
+def test_the_walk_has_the_commands_and_checks_of_mode_nftables(nftables, bench, config):
+    lab = bench.put("clusterip")
     argv = [sys.executable, "-m", "l4lab", "lab", "--config", config, lab.name, "--yes"]
     walked = outside(*argv, cwd=PROJECT, timeout=900)
     assert walked.returncode == 0, walked.stdout + walked.stderr
@@ -79,8 +79,8 @@ def test_the_walk_has_the_commands_and_checks_of_mode_nftables(nftables, deploye
     assert {"proxy-mode", "nft-entry"} <= {one["id"] for one in json.loads(one.stdout)["results"]}
 
 
-def test_a_break_is_told_in_mode_nftables_too(nftables, deployed, name, fault):
-    lab = deployed(name)
+def test_a_break_is_told_in_mode_nftables_too(nftables, bench, name, fault):
+    lab = bench.put(name)
     hands = Hands(nftables, lab.facts.NAMESPACE)
     with hands.reach:
         told_and_mended(lab, nftables, hands, fault)

@@ -50,7 +50,8 @@ class Bash:
 
 
 @pytest.fixture
-def bash(access, tmp_path):
+def bash(access, no_lab, tmp_path):
+    del no_lab
     config = tmp_path / "l4lab.toml"
     config.write_text(f'[cluster]\nname = "{NAME}"\n')
     found = Bash(config)

@@ -13,9 +13,9 @@ ELSEWHERE = re.compile(r"""(?:src|href)=["'](?!#|data:)|@import|url\((?!["']?(?:
 
 
 def test_one_page_holds_machines_checks_and_paths_and_needs_nothing_else(
-    access, deployed, config, tmp_path
+    access, bench, config, tmp_path
 ):
-    lab = deployed("clusterip")
+    lab = bench.put("clusterip")
     # The page is of one look: on a busy machine a kernel may still be on its way.
     green = l4lab(config, "check", lab.name, "--watch", "--within", "180", "--json")
     assert green.returncode == 0, green.stdout

@@ -20,7 +20,8 @@ from tests.cluster.test_life import l4lab, nodes_ready
 
 
 @pytest.fixture
-def lab():
+def lab(no_lab):
+    del no_lab
     return get_lab(PROJECT, "clusterip")
 
 
