@@ -64,10 +64,12 @@ def run(project: Path, progress: Progress, words: Sequence[str], *, quick: bool)
     if chosen:
         options = [] if quick else ["--cluster"]
         return SuiteResult(_pytest(project, [*options, *words], environment) == 0, "")
-    workers = min(os.cpu_count() or 1, _MOST_WORKERS)
-    phases = [[f"--numprocesses={workers}", f"--ignore={_CLUSTER}", *words]]
+    # One more than there are cores: many of these tests wait for a server most of their time.
+    workers = min((os.cpu_count() or 1) + 1, _MOST_WORKERS)
+    side_by_side = [f"--numprocesses={workers}", "--dist=worksteal"]
+    phases = [[*side_by_side, f"--ignore={_CLUSTER}", *words]]
     if not quick:
-        phases.append(["--cluster", "--verbose", *words, _CLUSTER])
+        phases.append(["--cluster", "--verbose", "--durations=30", *words, _CLUSTER])
     began = time.monotonic()
     counts: Counter[str] = Counter()
     codes = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -52,7 +53,8 @@ def test_a_kind_that_is_gone_has_no_items(pool):
 
 
 @pytest.mark.parametrize("statuses", [[403], [429] * 7])
-def test_a_refusal_is_told(pool, statuses):
+def test_a_refusal_is_told(pool, statuses, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
     pool.answers += statuses
     with pytest.raises(ValueError, match=f"GET /api: HTTP {statuses[0]}"):
         api._get(pool, "/api")
