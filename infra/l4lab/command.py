@@ -170,6 +170,36 @@ def stream(
 
 
 @contextlib.contextmanager
+def beside(
+    argv: Sequence[str | Path],
+    *,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Iterator[None]:
+    """While the block runs, run a program that nobody waits for, and end it with the block.
+
+    How it did does not matter, nor whether it could be started; what it says of errors is
+    appended to ``log``.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as file, contextlib.ExitStack() as undo:
+        with contextlib.suppress(OSError):
+            process = subprocess.Popen(
+                [str(word) for word in argv],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=file,
+                text=True,
+                env={**os.environ, **env} if env else None,
+                cwd=cwd,
+                start_new_session=True,
+            )
+            undo.callback(_end_session, process)
+        yield
+
+
+@contextlib.contextmanager
 def passing_on_interrupts(process: subprocess.Popen[Any]) -> Iterator[threading.Event]:
     """While the block runs, hand SIGINT and SIGTERM on to the process; tell whether one came."""
     came = threading.Event()

@@ -55,7 +55,7 @@ def test_a_change_leaves_nothing_of_the_other_mode(nftables, config):
     assert {node["mode"] for node in json.loads(told.stdout)["nodes"]} == {"nftables"}
 
 
-@pytest.mark.parametrize("name", ["nodeport", "clusterip"])
+@pytest.mark.parametrize("name", [pytest.param("nodeport", marks=pytest.mark.long), "clusterip"])
 def test_a_lab_is_green_in_mode_nftables(nftables, bench, name):
     lab = bench.put(name)
     report = run_lab(lab, nftables)
@@ -65,6 +65,7 @@ def test_a_lab_is_green_in_mode_nftables(nftables, bench, name):
     assert {modes[check] for check in ran if check in modes} == {None, "nftables"}
 
 
+@pytest.mark.long
 def test_the_walk_has_the_commands_and_checks_of_mode_nftables(nftables, bench, config):
     lab = bench.put("clusterip")
     argv = [sys.executable, "-m", "l4lab", "lab", "--config", config, lab.name, "--yes"]

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from l4lab.command import CommandError, run, stream
+from l4lab.command import CommandError, beside, run, stream
+from l4lab.retry import wait_for
 
 
 def test_result():
@@ -54,7 +55,10 @@ def test_stream_ends_the_whole_session_at_its_deadline(tmp_path):
     script = f"sh -c 'echo $$ > {tmp_path}/pid; exec sleep 300' & wait"
     with pytest.raises(CommandError, match="failed after"):
         stream(["sh", "-c", script], timeout=1, log=tmp_path / "log")
-    pid = int((tmp_path / "pid").read_text())
+    assert_ends(int((tmp_path / "pid").read_text()))
+
+
+def assert_ends(pid):
     for _ in range(100):
         try:
             os.kill(pid, 0)
@@ -62,3 +66,17 @@ def test_stream_ends_the_whole_session_at_its_deadline(tmp_path):
             return
         time.sleep(0.05)
     pytest.fail(f"process {pid} outlived its session")
+
+
+def test_what_runs_beside_a_block_ends_with_it(tmp_path):
+    pid, log = tmp_path / "pid", tmp_path / "log"
+    script = f"echo wrong >&2; sh -c 'echo $$ > {pid}; exec sleep 300' & wait"
+    with beside(["sh", "-c", script], log=log):
+        wait_for("it to run", lambda: None if pid.exists() and pid.read_text() else "no", within=20)
+    assert log.read_text() == "wrong\n"
+    assert_ends(int(pid.read_text()))
+
+
+def test_what_cannot_run_beside_a_block_does_not_matter(tmp_path):
+    with beside([tmp_path / "nothing"], log=tmp_path / "log"):
+        pass

@@ -10,6 +10,7 @@ import os
 import shutil
 import tarfile
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -280,7 +281,8 @@ def _make(progress: Progress, origin: Origin) -> Bundle:
             )
         _install_packages(todo, cache, progress)
     for number, part in enumerate(todo, 1):
-        with progress.step(f"bundle {number}/{len(todo)}: {part.name}") as step:
+        after = cache.fetching(todo[number]) if number < len(todo) else nullcontext()
+        with progress.step(f"bundle {number}/{len(todo)}: {part.name}") as step, after:
 
             def doing(text: str, step: Step = step) -> None:
                 step.doing = text

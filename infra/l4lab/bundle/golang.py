@@ -6,15 +6,18 @@ import os
 import re
 import shutil
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from l4lab.bundle.catalog import catalog, version
 from l4lab.bundle.part import Build, Part
-from l4lab.command import run, stream
+from l4lab.command import beside, run, stream
 from l4lab.errors import BundleError
 
 TOOLS = Path(__file__).parents[2] / "tools"
 _BUILD_DEADLINE = 3600  # seconds for one component, cold, on a slow machine
+
+_SETTINGS = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local"}
 
 # Where a program goes in the bundle, if not to bin/; and its name there, if it is another.
 _PLACES = {"cni": "cni"}
@@ -95,7 +98,6 @@ def go_part(component: str) -> Part:
     def build(build: Build) -> None:
         build.doing("finding a Go toolchain")
         go = toolchain(build.log.parent / "go-toolchain")
-        settings = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local"}
         count = 0
 
         def compiled(line: str) -> None:
@@ -122,7 +124,7 @@ def go_part(component: str) -> Part:
             timeout=_BUILD_DEADLINE,
             log=build.log,
             on_line=compiled,
-            env=settings,
+            env=_SETTINGS,
             cwd=folder,
         )
         for program in sorted(built.iterdir()):
@@ -136,7 +138,25 @@ def go_part(component: str) -> Part:
             shutil.copy2(build.out / "cni/calico", build.out / "cni/calico-ipam")
             _calico_crds(build, go)
 
-    return Part(name=component, inputs=f"{pinned}\n{flags}\n2", build=build)
+    return Part(
+        name=component,
+        inputs=f"{pinned}\n{flags}\n2",
+        build=build,
+        fetch=lambda log: _fetching(folder, log),
+    )
+
+
+def _fetching(folder: Path, log: Path) -> AbstractContextManager[None]:
+    """Go downloads modules one after the other, with the processors idle: half a minute for some.
+
+    To list all packages is to have all the modules that a build needs, and no others.
+    """
+    go = own_toolchain()
+    if not go:
+        return nullcontext()
+    return beside(
+        [go, "list", "-mod=readonly", "-deps", "tool"], log=log, env=_SETTINGS, cwd=folder
+    )
 
 
 def _calico_crds(build: Build, go: Path) -> None:

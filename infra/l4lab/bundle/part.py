@@ -12,7 +12,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,8 @@ class Part:
         needs: Parts it is made from.
         packages: Debian packages the build needs on this machine.
         inner: Only other parts use it: it does not go into the bundle.
+        fetch: Brings what its build wants from the network while the block it is given runs, as
+            far as it comes; it gets a file for what went wrong, which the build will tell again.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Part:
     needs: tuple[Part, ...] = ()
     packages: tuple[str, ...] = ()
     inner: bool = False
+    fetch: Callable[[Path], AbstractContextManager[None]] | None = None
 
     @property
     def key(self) -> str:
@@ -87,6 +90,10 @@ class PartCache:
     def ready(self, part: Part) -> bool:
         """Whether the part is there whole."""
         return (self.folder(part) / MANIFEST).is_file()
+
+    def fetching(self, part: Part) -> AbstractContextManager[None]:
+        """While the block runs, bring what the part's build will want from the network."""
+        return part.fetch(self.root / f"{part.name}.fetch.log") if part.fetch else nullcontext()
 
     def make(self, part: Part, doing: Callable[[str], None]) -> Path:
         """Build the part unless it is there; return its folder.

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import threading
 
 import pytest
 
+from l4lab import bundle
 from l4lab.bundle.part import Part, PartCache, verify
 from l4lab.errors import BundleError
+from l4lab.origin import Origin
+from l4lab.progress import Progress
 
 
 def part(build, **changes):
@@ -105,3 +110,26 @@ def test_damage_is_named(cache, how):
         verify(folder)
     assert raised.value.brief == "the bundle is damaged: file"
     assert raised.value.resolution == "./l4lab bundle --repair"
+
+
+def test_while_one_is_built_the_next_is_fetched(cache, monkeypatch):
+    seen = []
+
+    @contextlib.contextmanager
+    def fetch(log):
+        seen.append(f"begin with {log.name}")
+        yield
+        seen.append("end")
+
+    def build(build):
+        seen.append("build")
+        fill(build)
+
+    first = part(build, name="first", fetch=fetch)
+    second = part(build, name="second", fetch=fetch)
+    monkeypatch.setattr(bundle, "parts_of", lambda _origin: (first, second))
+    monkeypatch.setattr(bundle, "_cache", lambda: cache)
+    monkeypatch.setattr(bundle, "NEEDED_GIB", 0)
+    monkeypatch.setattr(bundle, "_assemble", lambda _cache, _origin: seen.append("whole"))
+    bundle._make(Progress(io.StringIO()), Origin(maker="modules"))
+    assert seen == ["begin with second.fetch.log", "build", "end", "build", "whole"]
