@@ -228,8 +228,13 @@ def steps(topology: Topology) -> tuple[Step, ...]:
                 Command(text=table, shows=(_backends(1),), within=_SOON),
                 Command(text=f"./l4lab kubectl scale {kept} --replicas=0"),
                 Command(text=table, shows=(_backends(0),), within=_SOON),
+                # In mode nftables nothing above waits for the kernel: a packet on its way to a pod
+                # that has just gone is lost.
                 Command(
-                    text=f"./l4lab ssh {worker} curl -sS {url}", rc=7, shows=(r"^curl: \(7\)",)
+                    text=f"./l4lab ssh {worker} curl -sS --connect-timeout 3 {url}",
+                    rc=7,
+                    shows=(r"^curl: \(7\)",),
+                    within=_SOON,
                 ),
                 Command(text=f"./l4lab kubectl scale {kept} --replicas={facts.REPLICAS}"),
                 Command(text=ready),

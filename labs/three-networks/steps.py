@@ -131,7 +131,8 @@ def steps(topology: Topology) -> tuple[Step, ...]:
                 refused,
                 Command(text=f"{scale} --replicas=0"),
                 Command(
-                    text=f"./l4lab ssh {master.name} curl -sS {_url('$CIP', facts.PORT)}",
+                    text=f"./l4lab ssh {master.name} curl -sS --connect-timeout 3 "
+                    f"{_url('$CIP', facts.PORT)}",
                     rc=7,
                     shows=(r"^curl: \(7\)",),
                     within=_SOON,
