@@ -78,6 +78,7 @@ def test_a_plain_pulumi_up_proves_the_lab(bash, access):
     assert bash.well("kubectl get services my-nginx --ignore-not-found").strip() == ""
 
 
+@pytest.mark.long
 def test_a_lab_that_does_not_work_turns_it_red(bash, access):
     """A node whose kube-proxy stands still does not learn of the Service: the API is all right."""
     hands = Hands(access)
