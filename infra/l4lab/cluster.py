@@ -33,7 +33,7 @@ from l4lab.topology import Networks, Topology
 
 _PLAYBOOK_DEADLINE = 900  # seconds; measured: about 50
 _GIVEN_DEADLINE = 3600  # seconds, where a gigabyte goes to each host over whatever there is
-_SETTLE_SECONDS = 60.0  # for sockets and processes that are on their way out
+_SETTLE_SECONDS = 15.0  # for sockets and processes that are on their way out
 
 
 @dataclass(frozen=True)

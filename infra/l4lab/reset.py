@@ -20,7 +20,7 @@ from l4lab.proof import API, Fingerprint, Mend, Objects, Proof, prove, read_obje
 from l4lab.proof.kept import before_stack, objects_of, others, scope_of, stack_file
 from l4lab.state import Access
 
-_SETTLE_SECONDS = 120.0  # kube-proxy was seen to need 23 s on a busy machine
+_SETTLE_SECONDS = 40.0  # kube-proxy was seen to need 23 s on a busy machine
 _DEADLINE = 120.0  # seconds for one command
 
 

@@ -56,7 +56,7 @@ def test_a_step_is_reset_to_how_the_lab_was_deployed(cluster, access, lab, hands
         hands.kubectl("delete", "service", lab.facts.SERVICE)
         hands.kubectl("run", "mine", "--image", lab.facts.IMAGE, "--labels", "run=my-nginx")
         told = l4lab(config, "status", "--json")
-        gone = f"Service default/{lab.facts.SERVICE} is missing"
+        gone = f"deployed, but missing: Service default/{lab.facts.SERVICE};"
         assert gone in json.loads(told.stdout)["labs"][lab.name]
         planned = reset.plan_step(cluster, lab)
         did = reset.reset_step(cluster, lab, ["ipvs-row", "balance"])

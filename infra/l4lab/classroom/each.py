@@ -32,7 +32,7 @@ from l4lab.state import Paths
 
 # No lab is called so: the fingerprint of the cluster without any lab is kept under this name.
 CLEAN: Final = "class"
-_SETTLE_SECONDS: Final = 120.0  # kube-proxy was seen to need 23 s on a busy machine
+_SETTLE_SECONDS: Final = 40.0  # kube-proxy was seen to need 23 s on a busy machine
 
 
 def up(clusters: Clusters, students: Sequence[Student]) -> list[Outcome]:

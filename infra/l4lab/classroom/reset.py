@@ -24,7 +24,7 @@ from l4lab.state import Paths, lock, write_private
 Json = dict[str, Any]
 
 _GONE_WITHIN: Final = 180.0  # one reset among thirty students was seen to need 81 s
-SETTLED_WITHIN: Final = 120.0  # kube-proxy was seen to need 23 s on a busy machine
+SETTLED_WITHIN: Final = 40.0  # kube-proxy was seen to need 23 s on a busy machine
 EVERY: Final = 1.0
 
 
@@ -153,7 +153,7 @@ def _prove(
     outcomes: Sequence[Outcome],
     scopes: Mapping[str, proof.Scope],
 ) -> list[Outcome]:
-    """Hold the state against the fingerprint of ``up``, until it is equal or time is up."""
+    """Hold the state against the fingerprint of ``up``, until it is equal or nothing moves."""
     told = {one.student: one for one in outcomes}
     before = {}
     for student in students:
@@ -170,7 +170,7 @@ def _prove(
             continue
         before[student.id] = taken
     open_ = list(before)
-    deadline = time.monotonic() + SETTLED_WITHIN
+    waiting = proof.Patience(SETTLED_WITHIN)
     last: list[proof.Difference] = []
     with room.progress.step("prove it") as step:
         while open_:
@@ -178,7 +178,7 @@ def _prove(
             found = {
                 one: proof.compare(before[one], seen) for one, seen in zip(open_, now, strict=True)
             }
-            late = time.monotonic() > deadline
+            late = waiting.over(sum(len(verdict.differences) for verdict in found.values()))
             for id_, verdict in found.items():
                 if verdict.clean or late:
                     told[id_] = _with_proof(told[id_], verdict)

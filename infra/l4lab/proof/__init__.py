@@ -8,7 +8,7 @@ out, and why.
 
 from l4lab.proof.api import read as read_objects
 from l4lab.proof.differences import compare
-from l4lab.proof.fingerprints import owned, prove, settled, snapshot, snapshots
+from l4lab.proof.fingerprints import Patience, owned, prove, settled, snapshot, snapshots
 from l4lab.proof.model import (
     API,
     Difference,
@@ -27,6 +27,7 @@ __all__ = [
     "Fingerprint",
     "Mend",
     "Objects",
+    "Patience",
     "Proof",
     "Scope",
     "compare",

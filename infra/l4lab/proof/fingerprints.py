@@ -137,7 +137,7 @@ def _of_scope(
 def prove(
     access: Access, before: Fingerprint, *, scope: Scope, within: float, sweeping: bool = False
 ) -> Proof:
-    """Compare the scope with its fingerprint, again until it is equal or the time is up.
+    """Compare the scope with its fingerprint, again until it is equal or nothing moves any more.
 
     What was removed a moment ago is still on its way out: kube-proxy and Felix follow the API.
 
@@ -145,22 +145,41 @@ def prove(
         access: The cluster.
         before: The fingerprint.
         scope: What it is about.
-        within: Seconds.
+        within: Seconds in which at least one difference must go, each time anew: a busy machine
+            is slow, but gets on.
         sweeping: Whether the nodes drop at once what they would drop by themselves (``sweep``).
 
     Raises:
         MachineError: The API server or a machine does not answer.
     """
-    deadline = time.monotonic() + within
+    waiting = Patience(within)
     last: Proof | None = None
     while True:
         found = compare(before, snapshot(access, scope=scope))
-        if found.clean or time.monotonic() > deadline:
+        if found.clean or waiting.over(len(found.differences)):
             return found
         if sweeping and last:
             sweep(access, last.differences, found.differences)
         last = found
         time.sleep(_EVERY)
+
+
+class Patience:
+    """How long differences are waited for: anew each time that there are fewer than ever."""
+
+    def __init__(self, within: float) -> None:
+        """Begin to wait; at least one must go within so many seconds."""
+        self._within = within
+        self._fewest: int | None = None
+        self._deadline = time.monotonic() + within
+
+    def over(self, count: int) -> bool:
+        """Whether to wait no more, seeing that there are so many now."""
+        now = time.monotonic()
+        if self._fewest is not None and count < self._fewest:
+            self._deadline = now + self._within
+        self._fewest = count if self._fewest is None else min(count, self._fewest)
+        return now > self._deadline
 
 
 def owned(access: Access, scope: Scope) -> Scope:

@@ -90,3 +90,19 @@ def test_the_last_look_counts_when_the_time_is_up(world):
     world.looks = [({DNS: EMPTY}, 0)]
     assert world.settle() == {DNS: EMPTY}
     assert world.clock >= 90
+
+
+def test_what_gets_fewer_is_waited_for_anew_and_what_stays_is_not(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(fingerprints.time, "monotonic", lambda: clock[0])
+    waiting = fingerprints.Patience(10)
+
+    def over(now, count):
+        clock[0] = now
+        return waiting.over(count)
+
+    assert not over(1, 5)
+    assert not over(9, 4)  # one has gone: ten more from here
+    assert not over(18, 6)  # more are no progress
+    assert not over(19, 4)
+    assert over(19.5, 4)
