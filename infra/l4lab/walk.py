@@ -61,8 +61,9 @@ _WORDS = {
         resume="Go on with: ./l4lab lab {lab} --from {step}",
         green="The walk is over: all that was checked is green.",
         red="The walk is over; red at the last look: {ids}",
-        other_mode="kube-proxy runs in mode {mode} here: commands that ask IPVS are left out, and "
-        "the checks are those of this mode. docs/proxy-modes.md says what differs.",
+        other_mode="kube-proxy runs in mode {mode} here: commands that ask IPVS are left out, the "
+        "checks are those of this mode, and what the guide says of rows, counters and kube-ipvs0 "
+        "is so in mode ipvs alone. docs/proxy-modes.md shows both side by side.",
     ),
     "zh": Words(
         not_deployed="实验 {lab} 还没有部署。",
@@ -78,7 +79,8 @@ _WORDS = {
         green="全部步骤结束：检查过的都是绿的。",
         red="全部步骤结束；最后一次检查仍为红的：{ids}",
         other_mode="这里的 kube-proxy 运行在 {mode} 模式：略去查询 IPVS 的命令，"
-        "检查也换成该模式的检查。差别见 docs/proxy-modes.md。",
+        "检查也换成该模式的检查；正文中关于表项、计数器和 kube-ipvs0 的说明只适用于 ipvs 模式。"
+        "对照见 docs/proxy-modes.md。",
     ),
 }
 
