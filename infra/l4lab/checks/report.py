@@ -152,7 +152,7 @@ class LabReport:
         states = Counter(result.state for result in self.results)
         words = ", ".join(f"{states[state]} {state}" for state in State if states[state])
         text = f"lab {self.lab}: {words or 'nothing was checked'} in {self.seconds:.1f} s"
-        if self.factor > 1:
+        if round(self.factor, 1) > 1:
             text += f" (budgets x {self.factor:.1f}: slow machines)"
         if color:
             text = f"\033[{_COLORS[State.PASS if self.passed else State.FAIL]}m{text}\033[0m"
