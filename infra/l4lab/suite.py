@@ -25,9 +25,11 @@ _PACKAGES = ("iptables", "mmdebstrap", "nftables")
 _CLUSTER = "tests/cluster"
 # Each starts an API server of its own, of 700 MiB.
 _MOST_WORKERS: Final = 4
-# In pytest's own order (_pytest/terminal.py); what it says of 1 and of many.
+# In pytest's own order (_pytest/terminal.py).
 _KINDS = ("failed", "passed", "skipped", "deselected", "xfailed", "xpassed", "warnings", "error")
-_NONE_COLLECTED: Final = 5  # pytest.ExitCode.NO_TESTS_COLLECTED
+# Of pytest.ExitCode: OK, TESTS_FAILED, NO_TESTS_COLLECTED. After all others it makes no sense to go
+# on: it was interrupted (by ``-x``, too, where processes work side by side) or used wrongly.
+_RAN: Final = frozenset({0, 1, 5})
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class SuiteResult:
 
 
 def run(project: Path, progress: Progress, words: Sequence[str], *, quick: bool) -> SuiteResult:
-    """Run the tests: the quick ones in as many processes as there are cores, the others in one.
+    """Run the tests: the quick ones in several processes, then those on machines in one.
 
     Where ``words`` name files or tests, all runs in one process, in the order given there.
 
@@ -79,7 +81,9 @@ def run(project: Path, progress: Progress, words: Sequence[str], *, quick: bool)
             codes.append(_pytest(project, phase, {**environment, "L4LAB_TALLY": str(tally)}))
             if tally.exists():
                 counts.update(json.loads(tally.read_text()))
-    passed = not set(codes) - {0, _NONE_COLLECTED} and 0 in codes
+            if codes[-1] not in _RAN:
+                break
+    passed = set(codes) <= _RAN - {1} and 0 in codes
     return SuiteResult(passed, _closing(counts, time.monotonic() - began))
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import sys
 
+import pytest
+
 from l4lab import stack
 from l4lab.lab import get_lab
 from tests.cluster.conftest import PROJECT
 from tests.cluster.host import outside
 
+pytestmark = pytest.mark.usefixtures("no_lab")
 
-def test_the_walk_deploys_runs_and_checks_where_nobody_is_asked(access, no_lab, config):
-    del no_lab
+
+def test_the_walk_deploys_runs_and_checks_where_nobody_is_asked(access, config):
     lab = get_lab(PROJECT, "headless")
     argv = [sys.executable, "-m", "l4lab", "lab", "--config", config, lab.name, "--yes"]
     try:
@@ -29,8 +32,7 @@ def test_the_walk_deploys_runs_and_checks_where_nobody_is_asked(access, no_lab, 
             assert f"PASS  {name} " in walk.stdout
 
 
-def test_watching_ends_when_all_is_green_and_at_its_deadline(bench, no_lab, config):
-    del no_lab
+def test_watching_ends_when_all_is_green_and_at_its_deadline(bench, config):
     argv = [sys.executable, "-m", "l4lab", "check", "--config", config, "clusterip", "--json"]
     early = outside(*argv, "--watch", "--within", "1", timeout=120)
     assert early.returncode == 1, early.stdout + early.stderr

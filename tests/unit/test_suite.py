@@ -59,6 +59,14 @@ def test_a_red_quick_test_is_red_in_the_end_and_the_machines_are_still_tried(pro
     assert "why it is red" in capfd.readouterr().out
 
 
+@pytest.mark.parametrize("word", ["--exitfirst", "--no-such-option"])
+def test_no_machines_are_made_after_a_run_that_was_broken_off(project, capfd, word):
+    write(project, "test_quick.py", BAD)
+    write(project, "cluster/test_machines.py", GOOD)
+    assert not run(project, word).passed
+    assert "cluster/test_machines.py" not in capfd.readouterr().out
+
+
 def test_what_is_red_on_machines_is_told_at_once(project, capfd):
     write(project, "test_quick.py", GOOD)
     write(project, "cluster/test_machines.py", BAD, GOOD)

@@ -23,7 +23,7 @@ from l4lab.state import Paths, lock, write_private
 
 Json = dict[str, Any]
 
-_GONE_WITHIN: Final = 180.0  # one reset among thirty students was seen to need 81 s
+GONE_WITHIN: Final = 180.0  # one reset among thirty students was seen to need 81 s
 SETTLED_WITHIN: Final = 40.0  # kube-proxy was seen to need 23 s on a busy machine
 EVERY: Final = 1.0
 
@@ -113,10 +113,10 @@ def _carry_out(room: Room, student: Student, todo: plan.Plan, tell: Tell) -> Non
         raise MachineError(f"namespace {space} cannot be reset", why, "remove what is named")
     if todo.delete:
         tell(f"delete {len(todo.delete)} objects")
-        why = kubectl.delete([*todo.delete, *todo.pods], namespace=space, within=_GONE_WITHIN)
+        why = kubectl.delete([*todo.delete, *todo.pods], namespace=space, within=GONE_WITHIN)
         if why:
             raise MachineError(
-                f"not all of namespace {space} is gone after {_GONE_WITHIN:.0f} s",
+                f"not all of namespace {space} is gone after {GONE_WITHIN:.0f} s",
                 why,
                 "look for finalizers: ./l4lab kubectl get all -n " + space + " -o yaml",
             )

@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any
 
 from l4lab import stack
 from l4lab.checks import run_lab
@@ -15,7 +15,7 @@ from l4lab.classroom.crew import Tell
 from l4lab.classroom.kubectl import Kubectl, obstacle
 from l4lab.classroom.model import Outcome, Student
 from l4lab.classroom.objects import STUDENT, of_class
-from l4lab.classroom.reset import forget, give_login, plan_for, take_fingerprints
+from l4lab.classroom.reset import GONE_WITHIN, forget, give_login, plan_for, take_fingerprints
 from l4lab.classroom.room import Room, known_places, stacks_of, tunnels_of
 from l4lab.errors import MachineError, UsageError
 from l4lab.lab import Lab
@@ -24,8 +24,6 @@ from l4lab.proof.kept import deployed_words, missing
 from l4lab.state import read_json, write_json
 
 Json = dict[str, Any]
-
-_GONE_WITHIN: Final = 180.0  # one reset among thirty students was seen to need 81 s
 
 
 # --- up -----------------------------------------------------------------------------------------
@@ -210,10 +208,10 @@ def down(room: Room, students: Sequence[Student]) -> list[Outcome]:
             if found and labels.get(STUDENT) != student.id:
                 raise UsageError(f"namespace {space} is not the class's", "it is left alone")
             tell(f"delete namespace {space}")
-            why = kubectl.delete_namespace(space, within=_GONE_WITHIN)
+            why = kubectl.delete_namespace(space, within=GONE_WITHIN)
             if why:
                 raise MachineError(
-                    f"namespace {space} is not gone after {_GONE_WITHIN:.0f} s",
+                    f"namespace {space} is not gone after {GONE_WITHIN:.0f} s",
                     why,
                     "remove what is named, then class down again",
                 )
