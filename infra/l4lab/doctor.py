@@ -9,11 +9,11 @@ from typing import Any
 
 from l4lab import bundle
 from l4lab.bundle.debian import missing_packages
-from l4lab.bundle.from_modules import parts
 from l4lab.bundle.golang import own_toolchain
 from l4lab.cluster import Cluster
 from l4lab.errors import L4labError
 from l4lab.machines.host import available_memory_mib, nearest
+from l4lab.origin import Origin
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def examine(cluster: Cluster) -> list[Finding]:
     if made:
         found.append(Finding("bundle", fine=True, seen=str(made.folder)))
     else:
-        found += _can_build()
+        found += _can_build(cluster.settings.origin)
     return found
 
 
@@ -59,11 +59,16 @@ def _is_up(cluster: Cluster) -> bool:
     return any(status.running for status in cluster.status())
 
 
-def _can_build() -> list[Finding]:
+def _can_build(origin: Origin) -> list[Finding]:
     parent = nearest(bundle.cache_folder())
     free = shutil.disk_usage(parent).free / 2**30
     may_install = os.geteuid() == 0
-    missing = missing_packages({name for part in parts() for name in part.packages})
+    todo = bundle.unmade(origin)
+    by_root = bundle.only_by_root(todo)
+    whose = "yes" if may_install else "no, but what only root can make is there"
+    if by_root:
+        whose = f"no, and {', '.join(by_root)} must be made by root: {bundle.BY_ROOT}"
+    missing = missing_packages({name for part in todo for name in part.packages})
     try:
         go = own_toolchain()
         toolchain = f"{go}" if go else "none new enough; one comes from the Python index"
@@ -88,8 +93,8 @@ def _can_build() -> list[Finding]:
         Finding("Go for the build", fine=True, seen=toolchain),
         Finding(
             "root for the build",
-            may_install,
-            "yes" if may_install else "no: sudo ./l4lab bundle, or --load one made elsewhere",
+            not by_root,
+            whose,
         ),
     ]
 

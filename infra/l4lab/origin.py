@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from typing import Final
 
 MAKERS: Final = ("modules", "upstream", "auto")
-RELEASED: Final = ("kubernetes", "containerd", "cni", "pulumi", "pulumi-kubernetes")
+RELEASED: Final = (
+    "kubernetes",
+    "containerd",
+    "etcd",
+    "coredns",
+    "cni",
+    "pulumi",
+    "pulumi-kubernetes",
+)
 """The components whose official releases are plain files."""
 
 
@@ -40,10 +48,12 @@ class Origin:
         maker: ``modules`` (built here from Go modules), ``upstream`` (official releases), or
             ``auto``: a bundle that is there, else upstream if it answers, else modules.
         mirrors: Asked for releases besides the official origins.
+        local: Whether machines are made of it, too; hosts that are given have kernel and disk.
     """
 
     maker: str = "modules"
     mirrors: tuple[Mirror, ...] = ()
+    local: bool = True
 
 
 MODULES: Final = Origin()

@@ -124,7 +124,7 @@ def parse(raw: dict[str, Any], file: str) -> Settings:
         driver=cluster["driver"],
         proxy=cluster["proxy"],
         topology=Topology(name=name, machines=machines, networks=networks, given=given),
-        origin=_origin(reader, raw),
+        origin=_origin(reader, raw, local=given is None),
     )
 
 
@@ -257,7 +257,7 @@ def _given(reader: _Reader, raw: dict[str, Any], driver: str) -> Given | None:
     return Given(jump=found["jump"], **files)
 
 
-def _origin(reader: _Reader, raw: dict[str, Any]) -> Origin:
+def _origin(reader: _Reader, raw: dict[str, Any], *, local: bool) -> Origin:
     """What the bundle is made from."""
     found = reader.section(raw, "bundle")
     reader.one_of("bundle.from", found["from"], MAKERS)
@@ -275,7 +275,7 @@ def _origin(reader: _Reader, raw: dict[str, Any]) -> Origin:
             for name, address in mirror.items()
         ]
         mirrors.append(Mirror(some=tuple(some)))
-    return Origin(maker=found["from"], mirrors=tuple(mirrors))
+    return Origin(maker=found["from"], mirrors=tuple(mirrors), local=local)
 
 
 def _address(reader: _Reader, where: str, address: object, *, version: bool) -> str:

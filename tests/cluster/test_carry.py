@@ -35,7 +35,7 @@ def test_a_packed_bundle_brings_the_python_environment_too(cluster, tmp_path):
         )
 
     alone = l4lab("--version")
-    assert alone.returncode == 2
+    assert alone.returncode == 3
     assert "./l4lab bundle --load FILE" in alone.stderr
     loaded = l4lab("bundle", "--load", file)
     assert loaded.returncode == 0, loaded.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import namedtuple
+from dataclasses import replace
 
 import pytest
 
@@ -62,8 +63,28 @@ def test_what_a_build_of_the_bundle_needs(cluster, monkeypatch):
     assert found["packages for the build"].seen == "missing, will be installed: bison flex"
     assert not found["packages for the build"].fine
     assert not found["root for the build"].fine
+    assert "no, and root, images, disk must be made by root" in found["root for the build"].seen
+    assert "./l4lab bundle --load FILE" in found["root for the build"].seen
     monkeypatch.setattr(doctor.os, "geteuid", lambda: 0)
     assert examined(cluster)["packages for the build"].fine
+
+
+def test_who_is_not_root_may_make_what_is_left(cluster, monkeypatch):
+    monkeypatch.setattr(doctor.os, "geteuid", lambda: 1000)
+    for part in bundle.parts():
+        if part.as_root:
+            folder = bundle._cache().folder(part)
+            folder.mkdir(parents=True)
+            (folder / "manifest.json").touch()
+    found = examined(cluster)["root for the build"]
+    assert (found.fine, found.seen) == (True, "no, but what only root can make is there")
+
+
+def test_for_given_hosts_there_is_less_to_make(tmp_path, cluster, monkeypatch):
+    monkeypatch.setattr(doctor.os, "geteuid", lambda: 1000)
+    origin = replace(cluster.settings.origin, local=False)
+    given = Cluster(tmp_path, replace(cluster.settings, origin=origin))
+    assert "no, and images must be made" in examined(given)["root for the build"].seen
 
 
 def test_it_makes_nothing(cluster):

@@ -95,7 +95,7 @@ MISTAKES = {
     "mirror of what": (
         {"bundle": {"mirrors": [{"runc": "https://a"}]}},
         "unknown key bundle.mirrors[1].runc",
-        "kubernetes, containerd, cni, pulumi",
+        "kubernetes, containerd, etcd, coredns, cni, pulumi",
     ),
     "version in a mirror": (
         {"bundle": {"mirrors": ["https://a/{version}"]}},

@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 
 from l4lab.bundle import from_upstream
 from l4lab.bundle.debian import ensure_packages
+from l4lab.bundle.failures import NEEDED_GIB as NEEDED_GIB
+from l4lab.bundle.failures import told
 from l4lab.bundle.from_modules import parts
 from l4lab.bundle.part import (
     MANIFEST,
@@ -25,22 +27,27 @@ from l4lab.bundle.part import (
     PartCache,
     locked,
     read_manifest,
+    remove,
     verify,
     write_manifest,
 )
 from l4lab.bundle.python import LOCK
-from l4lab.command import CommandError, run
+from l4lab.command import run
 from l4lab.errors import BundleError
 from l4lab.origin import MODULES, Origin
 from l4lab.progress import Progress, Step
 
 _PACK_DEADLINE = 1800  # seconds, for a slow stick
-NEEDED_GIB = 20  # free disk for a cold build, kernel tree and Go's caches included
+_EVERY = Origin(maker="auto", local=False)  # any bundle serves who wants this one
+BY_ROOT = (
+    "run it once as root: sudo ./l4lab bundle --pack FILE; "
+    "then, or with a FILE packed elsewhere: ./l4lab bundle --load FILE"
+)
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A finished bundle."""
+    """A finished bundle; kernel and disk are only in one that local machines are made of."""
 
     folder: Path
 
@@ -78,7 +85,7 @@ def parts_of(origin: Origin) -> tuple[Part, ...]:
     """All parts of the bundle of one maker; ``origin`` is not ``auto``."""
     if origin.maker == "upstream":
         return from_upstream.parts(origin, cache_folder() / "bundle" / "upstream.lock")
-    return parts()
+    return parts(local=origin.local)
 
 
 def bundle_folder(origin: Origin = MODULES) -> Path:
@@ -94,13 +101,11 @@ def find(origin: Origin = MODULES) -> Bundle | None:
     """The bundle of this catalogue if it is there whole; not verified.
 
     Args:
-        origin: What it is made from; with ``auto``, one from upstream comes first.
+        origin: What it is made from; with ``auto``, one from upstream comes first. Where it need
+            not have what local machines are made of, one that has it serves, too.
     """
-    for one in _concrete(origin):
-        folder = bundle_folder(one)
-        if (folder / MANIFEST).is_file():
-            return Bundle(folder)
-    return None
+    one = _there(origin)
+    return Bundle(bundle_folder(one)) if one else None
 
 
 def ensure(progress: Progress, *, origin: Origin = MODULES, again: bool = False) -> Bundle:
@@ -114,29 +119,44 @@ def ensure(progress: Progress, *, origin: Origin = MODULES, again: bool = False)
     Raises:
         BundleError: A part could not be made, or a file is damaged.
     """
-    found = find(origin)
-    if found is None:
-        found = _make(progress, _settled(origin, progress))
-    verify(found.folder, again=again)
+    with told("the bundle cannot be made", cache_folder()):
+        found = find(origin)
+        if found is None:
+            found = _make(progress, _settled(origin, progress))
+        verify(found.folder, again=again)
     return found
 
 
 def repair(progress: Progress, *, origin: Origin = MODULES) -> Bundle:
-    """Throw away what is damaged, and make it again.
+    """Make again what is damaged; each thing that is there stays until the new one is whole.
 
     Raises:
         BundleError: A part could not be made.
     """
+    with told("the bundle cannot be made", cache_folder()):
+        cache = _cache()
+        origin = _there(origin) or _settled(origin, progress)
+        made = Bundle(bundle_folder(origin))
+        damaged = {
+            part.name
+            for part in parts_of(origin)
+            if cache.ready(part) and not _whole(cache.folder(part))
+        }
+        if damaged or not _whole(made.folder):
+            made = _make(progress, origin, damaged=damaged)
+            verify(made.folder, again=True)
+    return made
+
+
+def unmade(origin: Origin = MODULES) -> list[Part]:
+    """The parts of a bundle that a build would make; with ``auto``, of the one from modules."""
     cache = _cache()
-    origin = _settled(origin, progress)
-    for part in parts_of(origin):
-        if cache.ready(part):
-            try:
-                verify(cache.folder(part), again=True)
-            except BundleError:
-                shutil.rmtree(cache.folder(part))
-    shutil.rmtree(bundle_folder(origin), ignore_errors=True)
-    return ensure(progress, origin=origin, again=True)
+    return [part for part in parts_of(_concrete(origin)[-1]) if not cache.ready(part)]
+
+
+def only_by_root(todo: Iterable[Part]) -> list[str]:
+    """The names of those parts that this user cannot make."""
+    return [part.name for part in todo if part.as_root and os.geteuid() != 0]
 
 
 def makers(bundle: Bundle) -> dict[str, Any]:
@@ -156,18 +176,40 @@ def _concrete(origin: Origin) -> list[Origin]:
     return [replace(origin, maker=maker) for maker in makers]
 
 
-def _settled(origin: Origin, progress: Progress) -> Origin:
-    """What the bundle is made from after all, where that was left open.
+def _serving(origin: Origin) -> list[Origin]:
+    """What serves who wants ``origin``, the best first; a bundle with more does."""
+    return [
+        replace(one, local=local)
+        for one in _concrete(origin)
+        for local in dict.fromkeys((origin.local, True))
+    ]
 
-    A bundle that is there counts more than a better one: to make one takes long, and ``up`` must
-    not wait for mirrors where there is no network.
+
+def _there(origin: Origin) -> Origin | None:
+    """The first that serves and whose bundle is there."""
+    for one in _serving(origin):
+        if (bundle_folder(one) / MANIFEST).is_file():
+            return one
+    return None
+
+
+def _whole(folder: Path) -> bool:
+    try:
+        verify(folder, again=True)
+    except BundleError:
+        return False
+    return True
+
+
+def _settled(origin: Origin, progress: Progress) -> Origin:
+    """What a bundle is made from that is not there, where that was left open.
+
+    One that is there counts more than a better one: to make one takes long, and ``up`` must not
+    wait for mirrors where there is no network. So this is not asked then.
     """
     if origin.maker != "auto":
         return origin
     upstream, modules = _concrete(origin)
-    for one in (upstream, modules):
-        if find(one):
-            return one
     with progress.step("ask for official releases") as step:
         silent = from_upstream.silent_releases(origin)
         step.note = f"none of {', '.join(silent)}: made from modules" if silent else "they are had"
@@ -177,20 +219,18 @@ def _settled(origin: Origin, progress: Progress) -> Origin:
 
 
 def pack(bundle: Bundle, target: Path) -> None:
-    """Write the bundle as one file, to be carried to machines without a network."""
+    """Write the bundle as one file, to be carried to machines without a network.
+
+    Raises:
+        BundleError: It is damaged, or the file cannot be written.
+    """
     verify(bundle.folder)
+    held = sum(path.stat().st_blocks for path in bundle.folder.rglob("*")) >> 11
     # GNU tar and not tarfile: it leaves the holes out of the disk, which is mostly holes.
-    run(
-        [
-            "tar",
-            "--create",
-            "--sparse",
-            f"--file={target}",
-            f"--directory={bundle.folder.parent}",
-            bundle.folder.name,
-        ],
-        timeout=_PACK_DEADLINE,
-    )
+    words = ["tar", "--create", "--sparse", f"--file={target}"]
+    words += [f"--directory={bundle.folder.parent}", bundle.folder.name]
+    with told(f"cannot write {target}", target.parent, needed=f"the bundle takes {held} MiB"):
+        run(words, timeout=_PACK_DEADLINE)
 
 
 def load(source: Path) -> Bundle:
@@ -199,33 +239,31 @@ def load(source: Path) -> Bundle:
     Raises:
         BundleError: It is not such a file, is damaged, or belongs to another catalogue.
     """
-    known = {folder.name: folder for folder in map(bundle_folder, _concrete(Origin(maker="auto")))}
+    known = {folder.name: folder for folder in map(bundle_folder, _serving(_EVERY))}
     working = bundle_folder().with_name(bundle_folder().name + ".load")
     shutil.rmtree(working, ignore_errors=True)
-    working.mkdir(parents=True)
     try:
         with tarfile.open(source) as archive:
             first = archive.next()
-            if first is None or first.name not in known:
-                raise BundleError(
-                    f"{source} holds another bundle",
-                    f"it is {first.name if first else 'empty'}, "
-                    f"this l4lab wants {' or '.join(known)}",
-                    "pack it with the same version of l4lab",
-                )
-            wanted = known[first.name]
-        # GNU tar leaves out what would lie elsewhere; Debian 12's tarfile cannot.
-        run(
-            ["tar", "--extract", "--no-same-owner", f"--file={source}", f"--directory={working}"],
-            timeout=_PACK_DEADLINE,
-        )
-        verify(working / wanted.name, again=True)
-        shutil.rmtree(wanted, ignore_errors=True)
-        (working / wanted.name).rename(wanted)
     except (OSError, tarfile.TarError) as failed:
         raise BundleError(f"cannot read {source}", str(failed)) from failed
-    except CommandError as failed:
-        raise BundleError(f"cannot read {source}", failed.reason or failed.brief) from failed
+    if first is None or first.name not in known:
+        raise BundleError(
+            f"{source} holds another bundle",
+            f"it is {first.name if first else 'empty'}, this l4lab wants {' or '.join(known)}",
+            "pack it with the same version of l4lab",
+        )
+    wanted = known[first.name]
+    # GNU tar leaves out what would lie elsewhere; Debian 12's tarfile cannot.
+    words = ["tar", "--extract", "--no-same-owner", f"--file={source}", f"--directory={working}"]
+    needed = f"the file takes {source.stat().st_size >> 20} MiB"
+    try:
+        with told(f"cannot take the bundle from {source}", working.parent, needed=needed):
+            working.mkdir(parents=True)
+            run(words, timeout=_PACK_DEADLINE)
+            verify(working / wanted.name, again=True)
+            shutil.rmtree(wanted, ignore_errors=True)
+            (working / wanted.name).rename(wanted)
     finally:
         shutil.rmtree(working, ignore_errors=True)
     return Bundle(wanted)
@@ -241,7 +279,7 @@ def prune(keep: Iterable[Path]) -> list[Path]:
         What was deleted.
     """
     root = bundle_folder().parent
-    origins = _concrete(Origin(maker="auto"))
+    origins = _serving(_EVERY)
     needed = set(map(bundle_folder, origins)) | {
         root / path.relative_to(root).parts[0] for path in keep if path.is_relative_to(root)
     }
@@ -257,7 +295,7 @@ def prune(keep: Iterable[Path]) -> list[Path]:
             folder.with_name(folder.name.removesuffix(".work") + ".lock"), wait=False
         ) as free:
             if free:
-                shutil.rmtree(folder, ignore_errors=True)
+                remove(folder)
                 folder.with_name(folder.name + ".verified.json").unlink(missing_ok=True)
                 gone.append(folder)
     return gone
@@ -267,10 +305,19 @@ def _cache() -> PartCache:
     return PartCache(cache_folder() / "bundle" / "parts")
 
 
-def _make(progress: Progress, origin: Origin) -> Bundle:
+def _make(progress: Progress, origin: Origin, damaged: Collection[str] | None = None) -> Bundle:
+    """Make what is missing; in a repair, also what is damaged, and the folder anew."""
     cache = _cache()
     cache.root.mkdir(parents=True, exist_ok=True)
-    todo = [part for part in parts_of(origin) if not cache.ready(part)]
+    again = damaged or ()
+    todo = [one for one in parts_of(origin) if one.name in again or not cache.ready(one)]
+    names = only_by_root(todo)
+    if names:
+        raise BundleError(
+            f"parts of the bundle must be made by root: {', '.join(names)}",
+            "files in them belong to root, and making those needs the right to say so",
+            BY_ROOT,
+        )
     if todo:
         free = shutil.disk_usage(cache.root).free / 2**30
         if free < NEEDED_GIB:
@@ -287,11 +334,12 @@ def _make(progress: Progress, origin: Origin) -> Bundle:
             def doing(text: str, step: Step = step) -> None:
                 step.doing = text
 
-            step.note = _told(read_manifest(cache.make(part, doing)))
-    return _assemble(cache, origin)
+            made = cache.make(part, doing, anew=part.name in again)
+            step.note = _mirrors(read_manifest(made))
+    return _assemble(cache, origin, anew=damaged is not None)
 
 
-def _told(manifest: dict[str, Any]) -> str:
+def _mirrors(manifest: dict[str, Any]) -> str:
     """Which mirrors a part came from, for its line."""
     hosts = [urlsplit(one["mirror"]).netloc for one in manifest.get("releases", ())]
     return f"from {', '.join(dict.fromkeys(hosts))}" if hosts else ""
@@ -303,12 +351,11 @@ def _install_packages(todo: list[Part], cache: PartCache, progress: Progress) ->
         ensure_packages(names, cache.root / "packages.log")
 
 
-def _assemble(cache: PartCache, origin: Origin) -> Bundle:
+def _assemble(cache: PartCache, origin: Origin, *, anew: bool) -> Bundle:
     """Put all parts into one folder, as hard links: nothing is there twice."""
     final = bundle_folder(origin)
     with locked(final.with_name(final.name + ".lock")):
-        found = find(origin)
-        if found is None:
+        if anew or not (final / MANIFEST).is_file():
             _link_parts(cache, final, origin)
     return Bundle(final)
 

@@ -1,8 +1,8 @@
 """The bundle with official releases in place of what is built from Go modules.
 
-Kubernetes, containerd, CNI plugins and Pulumi come as their projects release them. Each such part
-has the tree of the one from modules, so all that follows is the same. What is no plain file there
-(images, etcd, CoreDNS, Calico) is made as it always is, and so are kernel and disk.
+Kubernetes, containerd, etcd, CoreDNS, CNI plugins and Pulumi come as their projects release them.
+Each such part has the tree of the one from modules, so all that follows is the same. What is no
+plain file there (images, Calico) is made as it always is, and so are kernel and disk.
 """
 
 from __future__ import annotations
@@ -34,20 +34,21 @@ from l4lab.origin import RELEASED, Origin
 LIMITS: Final = Limits()
 # Which releases make a part; the others make the part of their name.
 _RELEASES: Final = {"pulumi": ("pulumi", "pulumi-kubernetes")}
-PARTS: Final = ("containerd", "cni", "kubernetes", "pulumi")
+PARTS: Final = ("containerd", "etcd", "coredns", "cni", "kubernetes", "pulumi")
 
 
 def parts(origin: Origin, first_use: Path, limits: Limits | None = None) -> tuple[Part, ...]:
     """All parts of the bundle; each comes after those it needs.
 
     Args:
-        origin: Names the mirrors.
+        origin: Names the mirrors, and says whether machines are made of it.
         first_use: The file that remembers what each file was when it was first used.
         limits: When a transfer is given up.
     """
-    return parts_with(
-        {name: upstream_part(name, origin, first_use=first_use, limits=limits) for name in PARTS}
-    )
+    released = {
+        name: upstream_part(name, origin, first_use=first_use, limits=limits) for name in PARTS
+    }
+    return parts_with(released, local=origin.local)
 
 
 def upstream_part(

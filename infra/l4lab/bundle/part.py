@@ -12,15 +12,19 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from l4lab.bundle.failures import told
+from l4lab.command import run
 from l4lab.errors import BundleError
 
 MANIFEST = "manifest.json"
+MOUNTS = Path("/proc/self/mounts")
 _BLOCK = 1 << 20
+_SCRATCH = "tmp"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +38,7 @@ class Part:
         needs: Parts it is made from.
         packages: Debian packages the build needs on this machine.
         inner: Only other parts use it: it does not go into the bundle.
+        as_root: Only root can make it. Not in its key: it says who, and not what.
         fetch: Brings what its build wants from the network while the block it is given runs, as
             far as it comes; it gets a file for what went wrong, which the build will tell again.
     """
@@ -44,6 +49,7 @@ class Part:
     needs: tuple[Part, ...] = ()
     packages: tuple[str, ...] = ()
     inner: bool = False
+    as_root: bool = False
     fetch: Callable[[Path], AbstractContextManager[None]] | None = None
 
     @property
@@ -75,6 +81,13 @@ class Build:
     doing: Callable[[str], None]
     facts: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def scratch(self) -> dict[str, str]:
+        """Variables that keep what programs write for a moment off /tmp, often small memory."""
+        folder = self.work / _SCRATCH
+        folder.mkdir(exist_ok=True)
+        return {"TMPDIR": str(folder), "GOTMPDIR": str(folder)}
+
 
 @dataclass(frozen=True)
 class PartCache:
@@ -95,41 +108,67 @@ class PartCache:
         """While the block runs, bring what the part's build will want from the network."""
         return part.fetch(self.root / f"{part.name}.fetch.log") if part.fetch else nullcontext()
 
-    def make(self, part: Part, doing: Callable[[str], None]) -> Path:
+    def make(self, part: Part, doing: Callable[[str], None], *, anew: bool = False) -> Path:
         """Build the part unless it is there; return its folder.
+
+        Args:
+            part: The part.
+            doing: Is told what is being done.
+            anew: Build it though it is there; what is there stays until the new one is whole.
 
         Raises:
             BundleError: The build failed; ``details`` is its log.
         """
         final = self.folder(part)
-        if self.ready(part):
+        if self.ready(part) and not anew:
             return final
-        self.root.mkdir(parents=True, exist_ok=True)
-        doing("waiting for another build of it")
-        with locked(self.root / f"{part.name}-{part.key}.lock"):
-            if self.ready(part):
-                return final
-            doing("starting")
-            working = self.root / f"{part.name}-{part.key}.work"
-            out = working / "out"
-            # A half-filled output is worthless; what the build keeps beside it is not.
-            shutil.rmtree(out, ignore_errors=True)
-            out.mkdir(parents=True)
-            build = Build(
-                out=out,
-                work=working,
-                log=self.root / f"{part.name}.log",
-                needs={need.name: self.folder(need) for need in part.needs},
-                doing=doing,
-            )
-            part.build(build)
-            doing("taking digests")
-            about = {"part": part.name, "key": part.key, **build.facts}
-            write_manifest(out, about, files_of(out))
-            shutil.rmtree(final, ignore_errors=True)
-            out.rename(final)
-            shutil.rmtree(working, ignore_errors=True)
+        log = self.root / f"{part.name}.log"
+        with told(f"part {part.name} of the bundle cannot be made", self.root, log=log):
+            self.root.mkdir(parents=True, exist_ok=True)
+            doing("waiting for another build of it")
+            with locked(self.root / f"{part.name}-{part.key}.lock"):
+                if not self.ready(part) or anew:
+                    doing("starting")
+                    self._build(part, log, doing)
         return final
+
+    def _build(self, part: Part, log: Path, doing: Callable[[str], None]) -> None:
+        final = self.folder(part)
+        working = final.with_name(final.name + ".work")
+        out = working / "out"
+        # A half-filled output is worthless; what the build keeps beside it is not.
+        shutil.rmtree(out, ignore_errors=True)
+        remove(working / _SCRATCH)
+        out.mkdir(parents=True)
+        build = Build(
+            out=out,
+            work=working,
+            log=log,
+            needs={need.name: self.folder(need) for need in part.needs},
+            doing=doing,
+        )
+        part.build(build)
+        doing("taking digests")
+        about = {"part": part.name, "key": part.key, **build.facts}
+        write_manifest(out, about, files_of(out))
+        shutil.rmtree(final, ignore_errors=True)
+        out.rename(final)
+        remove(working)
+
+
+def remove(folder: Path) -> None:
+    """Delete a working folder.
+
+    A killed mmdebstrap leaves mounts in it, /sys among them: what lies below those is not ours.
+
+    Raises:
+        CommandError: A mount cannot be taken off.
+    """
+    points = [line.split()[1] for line in MOUNTS.read_text().splitlines()]
+    plain = [point.replace(r"\040", " ") for point in points]
+    for point in reversed([one for one in plain if one.startswith(f"{folder.resolve()}/")]):
+        run(["umount", "--lazy", point], timeout=30)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def files_of(folder: Path) -> dict[str, Any]:
@@ -203,7 +242,9 @@ def verify(folder: Path, *, again: bool = False) -> dict[str, Any]:
                 raise _damaged(path, "its SHA-256 is not the manifest's")
         now[name] = mark
     if now != seen:
-        seen_path.write_text(json.dumps(now))
+        # A bundle may be another user's; then each reads all of it each time.
+        with suppress(OSError):
+            seen_path.write_text(json.dumps(now))
     return manifest
 
 
@@ -220,8 +261,13 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
     Args:
         path: The lock file; made where it is not there.
         wait: Wait for whoever holds it, instead of going on without it.
+
+    Raises:
+        BundleError: The lock file cannot be made.
     """
-    with path.open("w") as file:
+    with told(f"cannot lock {path.name}", path.parent):
+        file = path.open("w")
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:

@@ -40,5 +40,6 @@ def _build(build: Build) -> None:
         ],
         timeout=_DEADLINE,
         log=build.log,
+        env=build.scratch,
         on_line=lambda line: build.doing(line.strip()[:70]),
     )

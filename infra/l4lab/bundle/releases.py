@@ -103,7 +103,9 @@ def files_of_release(component: str) -> tuple[File, ...]:
                 path=path,
                 checksum=table["checksum"].replace("{path}", path).replace("{version}", number),
                 sha256=facts.get("sha256"),
-                members=tuple(members.items()),
+                members=tuple(
+                    (name.replace("{version}", number), place) for name, place in members.items()
+                ),
             )
         )
     return tuple(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import json
 import re
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError
@@ -22,6 +23,7 @@ _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _NO_HEAD: Final = (403, 405, 501)
 # What a server says that is busy or broken for now; other refusals do not go away by waiting.
 _PASSING: Final = (408, 425, 429)
+_PROXY_LOGIN: Final = 407
 _OK, _PARTIAL, _NOT_SATISFIABLE, _BROKEN = 200, 206, 416, 500
 
 
@@ -246,8 +248,30 @@ class Web:
         if not _is_loopback(host) and not urllib.request.proxy_bypass(host):
             proxy = urllib.request.getproxies().get(parts.scheme, "")
         if proxy not in self._pools:
-            self._pools[proxy] = urllib3.ProxyManager(proxy) if proxy else urllib3.PoolManager()
+            self._pools[proxy] = _by_proxy(proxy) if proxy else urllib3.PoolManager()
         return self._pools[proxy]
+
+
+def _by_proxy(address: str) -> urllib3.ProxyManager:
+    """A way through a proxy; its user and password are told to it alone, and stand in no error.
+
+    Raises:
+        TransferError: That is no address of a proxy.
+    """
+    scheme, mark, rest = address.partition("://")
+    if not mark:
+        scheme, rest = "http", address
+    login, at, place = rest.rpartition("@")
+    headers = {}
+    if at:
+        secret = base64.b64encode(unquote(login).encode()).decode()
+        headers["Proxy-Authorization"] = f"Basic {secret}"
+    try:
+        return urllib3.ProxyManager(f"{scheme}://{place}", proxy_headers=headers)
+    except (HTTPError, ValueError):
+        # What was raised holds the address; so it is not shown as the cause.
+        why = "this machine's proxy is not as http://[USER:PASSWORD@]HOST:PORT"
+        raise TransferError(why, lasting=True) from None
 
 
 def _is_loopback(host: str) -> bool:
@@ -258,7 +282,8 @@ def _is_loopback(host: str) -> bool:
 
 
 def _refusal(status: int) -> TransferError:
-    return TransferError(f"HTTP {status}", lasting=status < _BROKEN and status not in _PASSING)
+    why = ": the proxy wants another user and password" if status == _PROXY_LOGIN else ""
+    return TransferError(f"HTTP {status}{why}", lasting=status < _BROKEN and status not in _PASSING)
 
 
 def _words(failed: HTTPError) -> str:

@@ -21,7 +21,7 @@ from l4lab.origin import MAKERS
     help="Programs built here from Go modules, or official releases (default: as in the settings).",
 )
 @click.option("--verify", is_flag=True, help="Read every file of it anew.")
-@click.option("--repair", is_flag=True, help="Throw away what is damaged and make it again.")
+@click.option("--repair", is_flag=True, help="Make again what is damaged.")
 @click.option(
     "--pack",
     type=click.Path(path_type=Path),
@@ -46,7 +46,10 @@ def bundle_(
     load: Path | None,
     prune: bool,
 ) -> None:
-    """Make what goes on the machines, unless it is there: programs, images, kernel, disk."""
+    """Make what goes on the machines, unless it is there: programs, images, kernel, disk.
+
+    Hosts that are given (driver ssh) have kernel and disk: for them it makes the rest.
+    """
     wanted = settings.load(context.config, console.PROJECT).origin
     origin = replace(wanted, maker=maker) if maker else wanted
     if load:
@@ -62,7 +65,10 @@ def bundle_(
     parts = bundle.makers(made)
     said = [f"The bundle is whole: {made.folder}", *_releases(parts)]
     if bundle.find(wanted) != made:
-        said.append('The settings want another: [bundle] from = "..." in l4lab.toml chooses.')
+        said.append(
+            "The settings want another: in l4lab.toml [bundle] from chooses, and driver ssh has one"
+            " without kernel and disk."
+        )
     said += [f"deleted: {folder}" for folder in gone]
     context.result({"folder": str(made.folder), "deleted": gone, "parts": parts}, "\n".join(said))
 

@@ -21,6 +21,7 @@ class Request:
     path: str
     range: str | None
     if_range: str | None
+    to_proxy: str | None
 
 
 class Mirror:
@@ -105,9 +106,8 @@ class Mirror:
 
             def answer(self):
                 headers = self.headers
-                asked = Request(
-                    self.command, self.path, headers.get("Range"), headers.get("If-Range")
-                )
+                names = ("Range", "If-Range", "Proxy-Authorization")
+                asked = Request(self.command, self.path, *(headers.get(name) for name in names))
                 mirror.asked.append(asked)
                 self.close_connection = True
                 if mirror.dead:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +39,13 @@ def test_round_trip(made, tmp_path):
     assert loaded.disk.stat().st_blocks * 512 < HOLE / 8
     verify(loaded.folder, again=True)
     assert bundle.find() == loaded
+
+
+def test_a_full_stick_is_told(made):
+    with pytest.raises(BundleError) as raised:
+        bundle.pack(made, Path("/dev/full"))
+    assert raised.value.brief == "cannot write /dev/full: the disk is full"
+    assert re.search(r"the bundle takes \d+ MiB", raised.value.reason)
 
 
 def test_another_bundle_is_refused(made, tmp_path, monkeypatch):

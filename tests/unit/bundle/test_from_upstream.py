@@ -57,8 +57,11 @@ def places(component):
     """Where the part from modules has its programs, by its ``go.mod``."""
     text = (golang.TOOLS / component / "go.mod").read_text()
     block = re.search(r"^tool (?:\((.*?)^\)|(\S+)$)", text, re.DOTALL | re.MULTILINE)
-    programs = [path.rpartition("/")[2] for path in (block[1] or block[2]).split()]
-    return {f"{'cni' if component == 'cni' else 'bin'}/{name}" for name in programs}
+    # Go names a program by its path, without the version at its end.
+    paths = [re.sub(r"/v\d+$", "", path) for path in (block[1] or block[2]).split()]
+    programs = [path.rpartition("/")[2] for path in paths]
+    folder = "cni" if component == "cni" else "bin"
+    return {golang._NAMES.get(f"{component}/{name}", f"{folder}/{name}") for name in programs}
 
 
 @pytest.mark.parametrize("name", PARTS)
@@ -177,7 +180,7 @@ def test_keys_of_parts_from_modules_are_what_they_were():
         files = (folder / one for one in ("go.mod", "go.sum", "main.go"))
         pinned = "".join(one.read_text() for one in files if one.exists())
         flags = " ".join(["-s", "-w", *golang.stamps(name)])
-        text = f"{name}\0{pinned}\n{flags}\n2"
+        text = f"{name}\0{pinned}\n-gcflags=all=-dwarf=false\n{flags}\n2"
         assert keys(MODULES)[name] == hashlib.sha256(text.encode()).hexdigest()[:16]
     one = Part(name="a", inputs="1", build=silent)
     assert Part(name="b", inputs="2", build=silent, needs=(one,)).key == "f711ca4784b8e13e"
@@ -214,7 +217,7 @@ def test_all_that_is_released_is_known(table):
 
 
 class World:
-    """A bundle of four components and nothing else, in a cache of its own."""
+    """A bundle of a few components and nothing else, in a cache of its own."""
 
     def __init__(self):
         self.shown = io.StringIO()
@@ -235,11 +238,12 @@ def world(tmp_path, monkeypatch, limits):
 
         return Part(name=name, inputs="modules", build=build)
 
-    def some(instead):
-        return tuple(instead.get(name) or built(name) for name in (*PARTS, "etcd"))
+    def some(instead, *, local):
+        names = (*PARTS, "calico", *(["kernel"] if local else []))
+        return tuple(instead.get(name) or built(name) for name in names)
 
     monkeypatch.setenv("L4LAB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(bundle, "parts", lambda: some({}))
+    monkeypatch.setattr(bundle, "parts", lambda *, local: some({}, local=local))
     monkeypatch.setattr(from_upstream, "parts_with", some)
     monkeypatch.setattr(bundle, "NEEDED_GIB", 0)
     monkeypatch.setattr(from_upstream, "LIMITS", limits)
@@ -251,13 +255,13 @@ def test_a_bundle_from_upstream_tells_what_each_part_is(world, released):
     parts = bundle.makers(made)
     assert {name: one["maker"] for name, one in parts.items()} == {
         **dict.fromkeys(PARTS, "upstream"),
-        "etcd": "modules",
+        **dict.fromkeys(("calico", "kernel"), "modules"),
     }
     address = parts["cni"]["releases"][0]["mirror"]
     assert address == f"{released.url}/cni/v{release_version('cni')}/"
     assert world.maker(made) == "upstream"
     assert f"from {released.url.removeprefix('http://')}" in world.shown.getvalue()
-    assert (bundle.cache_folder() / "bundle" / "upstream.lock").read_text().count("sha256 =") == 11
+    assert (bundle.cache_folder() / "bundle" / "upstream.lock").read_text().count("sha256 =") == 13
 
 
 def test_modules_ask_nobody(world, released):

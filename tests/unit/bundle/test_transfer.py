@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import re
+import socket
+import traceback
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -33,6 +37,49 @@ def test_a_proxy_is_used_but_not_for_this_machine(mirror, limits, monkeypatch):
     mirror.files["/x"] = b"itself"
     assert Web(limits).text("http://releases.invalid/x") == "by proxy"
     assert Web(limits).text(f"{mirror.url}/x") == "itself"
+
+
+@pytest.mark.parametrize("login", ["learner:p%40ss/w:é", "learner:p@ss/w:é"])
+@pytest.mark.parametrize("scheme", ["http://", ""])
+def test_a_proxy_is_told_user_and_password(mirror, limits, monkeypatch, login, scheme):
+    monkeypatch.setenv("http_proxy", mirror.url.replace("http://", f"{scheme}{login}@"))
+    mirror.files["http://releases.invalid/x"] = b"by proxy"
+    assert Web(limits).text("http://releases.invalid/x") == "by proxy"
+    secret = base64.b64encode("learner:p@ss/w:é".encode()).decode()
+    assert mirror.asked[-1].to_proxy == f"Basic {secret}"
+
+
+def refused(mirror):
+    mirror.statuses["http://releases.invalid/x"] = 407
+    return mirror.url
+
+
+def silent(_mirror):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{unused.getsockname()[1]}"
+
+
+PROXIES = {
+    refused: "HTTP 407: the proxy wants another user and password",
+    silent: "Unable to connect to proxy|Connection refused",
+    lambda _: "http://proxy:port": "proxy is not as",
+    lambda _: "ftp://127.0.0.1": "proxy is not as",
+    lambda _: "http://[127.0.0.1": "proxy is not as",
+}
+
+
+@pytest.mark.parametrize("make", PROXIES)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_no_error_tells_the_password_of_a_proxy(mirror, limits, monkeypatch, make, scheme):
+    proxy = make(mirror).replace("://", "://learner:s3cret@")
+    monkeypatch.setenv(f"{scheme}_proxy", proxy)
+    with pytest.raises(TransferError) as failed:
+        Web(limits).text(f"{scheme}://releases.invalid/x")
+    if scheme == "http":
+        assert re.search(PROXIES[make], str(failed.value))
+    shown = "".join(traceback.format_exception(failed.value))
+    assert not re.search(r"s3cret|bGVhcm5lcjpzM2NyZXQ", shown)
 
 
 def test_no_way_leads_from_https_to_http(limits, monkeypatch):
