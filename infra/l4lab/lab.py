@@ -61,7 +61,7 @@ class Lab:
 
     @property
     def facts(self) -> ModuleType:
-        """The lab's data: ``TITLE``, ``NAMESPACE``, names, ports, labels."""
+        """The lab's data: ``TITLE``, ``NAMESPACE``, ``OBJECTS``, names, ports, labels."""
         return self._part("facts")
 
     @property
@@ -69,6 +69,11 @@ class Lab:
         """One line on what the lab teaches."""
         title: str = self.facts.TITLE
         return title
+
+    @property
+    def objects(self) -> frozenset[tuple[str, str]]:
+        """Kind and name of all that its program, its steps and its exercises make."""
+        return frozenset(getattr(self.facts, "OBJECTS", ()))
 
     @property
     def program(self) -> Callable[[], None]:

@@ -6,6 +6,7 @@ list that the real run works off. Nothing else is touched; what differs all the 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from l4lab.state import Access
 
 _SETTLE_SECONDS = 40.0  # kube-proxy was seen to need 23 s on a busy machine
 _DEADLINE = 120.0  # seconds for one command
+_AGAIN = "mend it, then the same reset again"
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,8 @@ def plan(cluster: Cluster, lab: Lab) -> LabReset:
 def reset(cluster: Cluster, lab: Lab) -> LabReset:
     """Destroy a lab's stack, however far it came, remove what was made by hand, and compare.
 
-    Made by hand is an object in the lab's namespace that no other lab has, with a name or the
-    labels of the lab. One that was cut off is gone on with by the next.
+    Made by hand is an object in the lab's namespace that no other lab has, of a kind and name that
+    the lab makes, or with its labels. One that was cut off is gone on with by the next.
 
     Raises:
         StackError: Pulumi could not destroy the stack.
@@ -191,17 +193,13 @@ def _by_hand(
     known = before.facts[API] if before else {}
     own = frozenset(objects_of(access.paths, lab.stack))
     passed = {id(one) for one in objects.below(others(access.paths, lab.stack) | own)}
-    facts = vars(lab.facts)
-    names = {value for key, value in facts.items() if key.isupper() and isinstance(value, str)} - {
-        lab.facts.NAMESPACE
-    }
-    labels = facts.get("LABELS") or {}
+    labels = getattr(lab.facts, "LABELS", {})
     for item in objects.of_namespace(lab.namespace):
         made = objects.label(item)
         if id(item) in passed or made in known or not objects.is_made(item):
             continue
         tags = item["metadata"].get("labels") or {}
-        named = item["metadata"]["name"] in names
+        named = (item["kind"], item["metadata"]["name"]) in lab.objects
         labelled = bool(labels) and dict(labels).items() <= tags.items()
         if named or labelled:
             yield item["kind"].lower(), item["metadata"]["name"]
@@ -231,13 +229,15 @@ def _carry_out(access: Access, mend: Mend) -> None:
     Raises:
         MachineError: The API server or the machine does not answer.
     """
-    argv: list[str | Path] = ["ssh", "-F", access.paths.ssh_config, mend.where, *mend.argv]
+    command = shlex.join(access.topology.as_root(mend.where, mend.argv))
+    argv: list[str | Path] = ["ssh", "-F", access.paths.ssh_config, mend.where, command]
     if mend.where == API:
         words = (f"--kubeconfig={access.paths.kubeconfig}", *mend.argv[1:])
         argv = [access.kubectl, *words, "--ignore-not-found", "--timeout=60s"]
     try:
         done = run(argv, timeout=_DEADLINE, check=False)
     except CommandError as failed:
-        raise MachineError(failed.brief, failed.reason) from failed
+        raise MachineError(failed.brief, failed.reason, _AGAIN) from failed
     if not done.succeeded and "0 flow entries" not in done.stderr:
-        raise MachineError(f"{mend} failed", done.last_line, "mend it, then the same reset again")
+        why = done.last_line or f"exit code {done.rc}"
+        raise MachineError(f"{mend} failed", why, _AGAIN)

@@ -21,68 +21,12 @@ from l4lab.guide import Command, Guided, Section, Step, render, sections
 from l4lab.lab import Lab
 from l4lab.shell import Shell, ShellError
 from l4lab.topology import Topology
+from l4lab.walk_words import WORDS, Words, of_ipvs
 
 DEADLINE = 120.0
 """Seconds a command may take before it is ended."""
 _PATIENT = 600.0  # seconds to wait for what a learner makes by hand
 _AGAIN_AFTER = 1.0  # seconds between two looks at what a cluster needs a moment for
-
-
-@dataclass(frozen=True, kw_only=True)
-class Words:
-    """What the walk itself says, in one language."""
-
-    not_deployed: str
-    ask_deploy: str
-    by_hand: str
-    ask_run: str
-    ask_exercise: str
-    ask_red: str
-    ask_failed: str
-    differs: str
-    not_yet: str
-    resume: str
-    green: str
-    red: str
-    other_mode: str
-
-
-_WORDS = {
-    "en": Words(
-        not_deployed="Lab {lab} is not deployed.",
-        ask_deploy="Enter: deploy it   k: I make it with kubectl, by hand   q: quit",
-        by_hand="Make the lab's objects with ./l4lab kubectl in another shell.",
-        ask_run="Enter: run them here   s: skip, or I have typed them myself   q: quit",
-        ask_exercise="{ids}: changes the lab and puts it back.   Enter: do it   s: skip   q: quit",
-        ask_red="Enter: check again   w: wait until green   s: go on   q: quit",
-        ask_failed="Enter: do it again   s: go on   q: quit",
-        differs="Not as the guide says: {what}.",
-        not_yet="Not there yet; again.",
-        resume="Go on with: ./l4lab lab {lab} --from {step}",
-        green="The walk is over: all that was checked is green.",
-        red="The walk is over; red at the last look: {ids}",
-        other_mode="kube-proxy runs in mode {mode} here: commands that ask IPVS are left out, the "
-        "checks are those of this mode, and what the guide says of rows, counters and kube-ipvs0 "
-        "is so in mode ipvs alone. docs/proxy-modes.md shows both side by side.",
-    ),
-    "zh": Words(
-        not_deployed="实验 {lab} 还没有部署。",
-        ask_deploy="回车：部署   k：我用 kubectl 手工创建   q：退出",
-        by_hand="请在另一个 shell 里用 ./l4lab kubectl 创建本实验的对象。",
-        ask_run="回车：在这里运行   s：跳过，或我已自己输入   q：退出",
-        ask_exercise="{ids}：会改变实验，然后恢复原状。   回车：执行   s：跳过   q：退出",
-        ask_red="回车：再检查一次   w：等到变绿   s：继续   q：退出",
-        ask_failed="回车：再做一次   s：继续   q：退出",
-        differs="与实验指导不符：{what}。",
-        not_yet="还没有跟上，再看一次。",
-        resume="继续请运行：./l4lab lab {lab} --from {step}",
-        green="全部步骤结束：检查过的都是绿的。",
-        red="全部步骤结束；最后一次检查仍为红的：{ids}",
-        other_mode="这里的 kube-proxy 运行在 {mode} 模式：略去查询 IPVS 的命令，"
-        "检查也换成该模式的检查；正文中关于表项、计数器和 kube-ipvs0 的说明只适用于 ipvs 模式。"
-        "对照见 docs/proxy-modes.md。",
-    ),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,19 +168,22 @@ def walk(
     names = [step.id for step in guided]
     at = names.index(step_of(lab, topology, start).id) if start else 0
     guide = sections(render(lab, topology, language))
-    words = _WORDS[language]
+    words = WORDS[language]
     with _Bash(hands, words) as bash:
         one = _Walk(lab=lab, hands=hands, words=words, bash=bash, color=color)
         try:
             mode = hands.mode()
             steps = in_mode(lab, topology, mode)
-            if any(not command.fits(mode) for step in guided for command in step.commands()):
+            odd = {step.id for step in guided if of_ipvs(step, guide[step.id], mode)}
+            if odd:
                 hands.write(f"{words.other_mode.format(mode=mode)}\n")
             one.deployed(steps[at])
             bash.only_variables([command for step in steps[:at] for command in step.do])
             for number in range(at, len(steps)):
                 at = number
-                one.step(steps[at], guide[steps[at].id], f"{at + 1}/{len(steps)}")
+                name = steps[at].id
+                note = words.of_ipvs.format(mode=mode) if name in odd else ""
+                one.step(steps[at], guide[name], f"{at + 1}/{len(steps)}", note)
         except (_Quit, KeyboardInterrupt) as ended:
             hands.write(f"\n{words.resume.format(lab=lab.name, step=names[at])}\n")
             if isinstance(ended, KeyboardInterrupt):
@@ -328,8 +275,8 @@ class _Walk:
         checks, _exercises = self._parted(first)
         self._prove(checks, waiting=True)
 
-    def step(self, step: Step, section: Section, place: str) -> None:
-        """One step: commands, checks, and what there is to see."""
+    def step(self, step: Step, section: Section, place: str, note: str) -> None:
+        """One step: commands, checks, and what there is to see, with a note before it."""
         heading = f"{place}  {section.heading}"
         self._say("\n" + (f"\033[1m{heading}\033[0m" if self.color else heading))
         if step.do:
@@ -339,8 +286,8 @@ class _Walk:
         question = self.words.ask_exercise.format(ids=", ".join(exercises))
         if exercises and self._ask(question) != "s":
             self._prove(exercises, waits=False)
-        if section.words:
-            self._say("\n" + section.words)
+        for text in filter(None, (note, section.words)):
+            self._say(f"\n{text}")
 
     def _commands(self, commands: Sequence[Command]) -> None:
         typed = "\n".join(command.text for command in commands)

@@ -29,3 +29,11 @@ CLIENT_IMAGE: Final = "docker.io/library/busybox:1.35"
 
 # kube-proxy runs without any lab.
 ALWAYS_GREEN: Final = ("proxy-mode",)
+
+# Kind and name of all that the program, a step or an exercise makes: what a reset deletes where
+# somebody has made it by hand.
+OBJECTS: Final = (
+    ("Deployment", DEPLOYMENT),
+    ("Service", SERVICE),
+    ("Pod", CLIENT),
+)

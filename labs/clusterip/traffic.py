@@ -87,7 +87,7 @@ def service_answers(look: Look) -> Seen:
     expect="as many new connections in the row, and in its backends together, as requests",
     anchor="counters",
     vantage=NODES,
-    verb=eventually(within=8, hold=ONCE),
+    verb=eventually(hold=ONCE),
     traffic=Traffic.COUNTED,
     path=WAY,
     mode="ipvs",
@@ -125,7 +125,7 @@ def counters(look: Look) -> Seen:
     expect="each backend gets the same share, give or take one; by chance at least a fifth",
     anchor="balance",
     vantage=NODES,
-    verb=eventually(within=6, hold=ONCE),
+    verb=eventually(hold=ONCE),
     traffic=Traffic.COUNTED,
     path=WAY,
 )
@@ -175,7 +175,7 @@ _LOST_PACKET_SECONDS = 0.9
     expect="no SYN is sent twice when connecting to pods on other nodes",
     anchor="first-packet",
     vantage=NODES,
-    verb=eventually(within=6, hold=ONCE),
+    verb=eventually(hold=ONCE),
     traffic=Traffic.SOME,
     path=WAY,
 )

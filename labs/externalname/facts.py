@@ -29,3 +29,10 @@ CLIENT_IMAGE: Final = "localhost/l4lab/toolbox:1"
 
 # The outside is there without any lab, and so is the API that refuses.
 ALWAYS_GREEN: Final = ("outside-dns", "outside-site", "api-refuses")
+
+# Kind and name of all that the program, a step or an exercise makes: what a reset deletes where
+# somebody has made it by hand.
+OBJECTS: Final = (
+    ("Service", SERVICE),
+    ("Pod", CLIENT),
+)

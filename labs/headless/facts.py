@@ -30,3 +30,11 @@ TTL_SECONDS: Final = 30
 # A pod to ask from, with dig and curl.
 CLIENT: Final = "headless-client"
 CLIENT_IMAGE: Final = "localhost/l4lab/toolbox:1"
+
+# Kind and name of all that the program, a step or an exercise makes: what a reset deletes where
+# somebody has made it by hand.
+OBJECTS: Final = (
+    ("StatefulSet", SERVICE),
+    ("Service", SERVICE),
+    ("Pod", CLIENT),
+)

@@ -35,3 +35,14 @@ POOL_SIZE: Final = 2
 CONDITION: Final = "l4lab.test/Address"
 GIVEN: Final = "Given"
 NONE_LEFT: Final = "NoneLeft"
+
+# Kind and name of all that the program, a step or an exercise makes: what a reset deletes where
+# somebody has made it by hand.
+OBJECTS: Final = (
+    ("Deployment", DEPLOYMENT),
+    *(("Service", service) for service in (PENDING, OPEN, LOCAL, THIRD)),
+    *(
+        (kind, ALLOCATOR)
+        for kind in ("Deployment", "ConfigMap", "ServiceAccount", "Role", "RoleBinding")
+    ),
+)

@@ -35,3 +35,10 @@ OUT_OF_RANGE: Final = (8080, 32768)
 OFFERED: Final = "nodeport-offered"
 # Where the Service moves to, and back from.
 OTHER_NODE_PORT: Final = 30389
+
+# Kind and name of all that the program, a step or an exercise makes: what a reset deletes where
+# somebody has made it by hand.
+OBJECTS: Final = (
+    ("Deployment", DEPLOYMENT),
+    *(("Service", service) for service in (SERVICE, LOCAL_SERVICE, OFFERED)),
+)

@@ -227,6 +227,7 @@ def steps(topology: Topology) -> tuple[Step, ...]:
                 Command(
                     text=f"./l4lab exec {fetch} {_url(worker, facts.OTHER_NODE_PORT)}",
                     shows=(_PAGE,),
+                    within=_SOON,
                 ),
                 Command(
                     text=f"./l4lab exec {fetch} {_url(worker)}",

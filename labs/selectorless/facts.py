@@ -31,3 +31,14 @@ OPTIONS_FILE: Final = "my.cnf"
 
 # Of the database host itself, whatever the cluster holds.
 ALWAYS_GREEN: Final = ("database-listens", "grant", "direct")
+
+# Kind and name of all that the program, a step or an exercise makes: what a reset deletes where
+# somebody has made it by hand.
+OBJECTS: Final = (
+    ("Service", SERVICE),
+    ("EndpointSlice", SLICE),
+    ("Service", CLASSIC),
+    ("Endpoints", CLASSIC),
+    ("Secret", CLIENT),
+    ("Pod", CLIENT),
+)

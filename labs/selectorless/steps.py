@@ -16,6 +16,8 @@ _WRITE = 'CREATE TABLE note (text VARCHAR(40)); INSERT INTO note VALUES ("hello"
 _READ = "SELECT text FROM note"
 _ACCOUNTS = "SELECT User, Host, Db FROM mysql.db"
 _NOBODY = r"ERROR 2002|ERROR 2003"
+# A cluster needs a moment until every kernel has followed.
+_SOON = 30.0
 _EMPTY = r"^Endpoints:\s*(<none>)?$"
 
 
@@ -40,11 +42,13 @@ def steps(topology: Topology) -> tuple[Step, ...]:
     row = f"{here}:{facts.PORT}"
     on_host = f"./l4lab ssh {database.name}"
     on_node = f"./l4lab ssh {node.name}"
+    # In mode nftables nothing waits for the kernel before these.
     asked = Command(
         text=f"{_IN_POD} -h {facts.SERVICE} {_sql('SELECT @@hostname')}",
         shows=(f"^{database.name}$",),
+        within=_SOON,
     )
-    failed = Command(text=asked.text, shows=(_NOBODY,), rc=None)
+    failed = Command(text=asked.text, shows=(_NOBODY,), rc=None, within=_SOON)
     # The kernel that counts is that of the node the pod is on.
     kernel = f"./l4lab ssh $NODE ipvsadm -Ln -t $CIP:{facts.PORT}"
 
@@ -216,7 +220,7 @@ def steps(topology: Topology) -> tuple[Step, ...]:
             do=(
                 Command(text=_patched("/endpoints/0/addresses/0", f'"{free}"'), shows=("patched",)),
                 followed(f"{free}:{facts.PORT}"),
-                Command(text=f"time {failed.text}", shows=failed.shows, rc=None),
+                Command(text=f"time {failed.text}", shows=failed.shows, rc=None, within=_SOON),
                 Command(text=_patched("/endpoints/0/addresses/0", f'"{here}"'), shows=("patched",)),
                 followed(row),
             ),

@@ -286,3 +286,11 @@ WRONG: Final[dict[str, list[dict[str, Any]]]] = {
 }
 # What the API server says to affinity without a proxy.
 NO_PROXY_WARNING: Final = "spec.SessionAffinity is ignored for headless services"
+
+# Kind and name of all that the program, a step or an exercise makes: what a reset deletes where
+# somebody has made it by hand.
+OBJECTS: Final = (
+    ("Deployment", DEPLOYMENT),
+    *(("Service", service) for service in (*SERVICES, TRIED)),
+    ("Pod", CLIENT),
+)

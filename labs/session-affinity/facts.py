@@ -31,3 +31,10 @@ DEFAULT_SERVICE: Final = "sticky-default"
 DEFAULT_TIMEOUT_SECONDS: Final = 10800
 # The third keeps nobody.
 PLAIN_SERVICE: Final = "sticky-none"
+
+# Kind and name of all that the program, a step or an exercise makes: what a reset deletes where
+# somebody has made it by hand.
+OBJECTS: Final = (
+    ("Deployment", DEPLOYMENT),
+    *(("Service", service) for service in (SERVICE, DEFAULT_SERVICE, PLAIN_SERVICE)),
+)

@@ -147,7 +147,7 @@ def cluster_address_not_in_pods(look: Look) -> Seen:
     "REFUSED at a port the Service lacks",
     anchor="ping",
     vantage=NODES,
-    verb=eventually(within=8, hold=ONCE),
+    verb=eventually(hold=ONCE),
     traffic=Traffic.SOME,
     path=WAY,
     mode="ipvs",

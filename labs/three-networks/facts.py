@@ -38,3 +38,11 @@ KUBELET_PORT: Final = 10250
 
 # What these say is true of a cluster without any lab.
 ALWAYS_GREEN: Final = ("node-range", "pod-range", "service-range", "node-address", "tunnel")
+
+# Kind and name of all that the program, a step or an exercise makes: what a reset deletes where
+# somebody has made it by hand.
+OBJECTS: Final = (
+    ("Deployment", DEPLOYMENT),
+    ("Service", SERVICE),
+    ("Pod", CLIENT),
+)

@@ -109,6 +109,12 @@ def steps(topology: Topology) -> tuple[Step, ...]:
                 Command(
                     text=f"./l4lab ssh {master.name} ip route get $CIP",
                     shows=(r"^local \S+ dev lo",),
+                    mode="ipvs",
+                ),
+                Command(
+                    text=f"./l4lab ssh {master.name} ip route get $CIP",
+                    shows=(r"^(?!local )\d\S+ .*\bdev \S+",),
+                    mode="nftables",
                 ),
                 Command(
                     text=f"{_IN_CLIENT} ip route get $CIP", shows=(rf" dev {facts.POD_LINK} ",)

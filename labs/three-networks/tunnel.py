@@ -129,7 +129,7 @@ def _far(look: Look) -> list[Pod]:
     "with the pod's address inside",
     anchor="path",
     vantage=NODES,
-    verb=eventually(within=8, hold=ONCE),
+    verb=eventually(hold=ONCE),
     traffic=Traffic.SOME,
     path=WAY,
 )

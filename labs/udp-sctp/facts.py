@@ -37,3 +37,12 @@ POLICY_VALUE: Final = "only-sctp"
 
 # Seconds the kernel keeps an idle entry of its IPVS connection table, by protocol.
 IDLE_SECONDS: Final = {"TCP": 900, "UDP": 300}
+
+# Kind and name of all that the program, a step or an exercise makes: what a reset deletes where
+# somebody has made it by hand.
+OBJECTS: Final = (
+    ("Deployment", DEPLOYMENT),
+    *(("Service", service) for service in SERVICE_PORTS),
+    ("NetworkPolicy", POLICY),
+    ("Pod", CLIENT),
+)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from l4lab.checks import API, CannotMeasure, Look, Vantage, Where, ipvs, kernel
-from l4lab.checks.echo import SECONDS, Reply, at_once_argv, echo_argv, read_at_once
+from l4lab.checks.echo import SECONDS, Reply, at_once_argv, echo_argv, longest, read_at_once
 from l4lab.checks.service import Pod, cluster_address, ready_pods
 
 from . import facts
@@ -39,7 +39,7 @@ class Asked:
 
 
 def ask(look: Look, requests: Mapping[str, Asked]) -> dict[str, Reply]:
-    """Send one line by each of these requests, all at once; the replies by the same labels.
+    """Send one line by each of these requests, a few at once; the replies by the same labels.
 
     Raises:
         CannotMeasure: socat did not run there.
@@ -54,7 +54,8 @@ def ask(look: Look, requests: Mapping[str, Asked]) -> dict[str, Reply]:
         for label, one in requests.items()
     }
     shown = next(iter(commands.values()))
-    result = look.run(at_once_argv(commands), shown=shown)
+    limit = longest(len(commands)) + 20
+    result = look.run(at_once_argv(commands), shown=shown, timeout=limit)
     replies = read_at_once(result.stdout)
     if set(replies) != set(requests) or "socat: not found" in result.stdout:
         raise CannotMeasure(f"socat did not run on {look.vantage}: {result.last_line}")

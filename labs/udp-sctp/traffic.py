@@ -203,7 +203,7 @@ def nobody(look: Look) -> Seen:
     expect=f"one pod for one port; each pod {DATAGRAMS // facts.REPLICAS} of {DATAGRAMS} ports",
     anchor="balance",
     vantage=NODES,
-    verb=eventually(within=8, hold=ONCE),
+    verb=eventually(hold=ONCE),
     traffic=Traffic.COUNTED,
 )
 def udp_balance(look: Look) -> Seen:

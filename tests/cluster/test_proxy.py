@@ -8,8 +8,10 @@ import sys
 import pytest
 
 from l4lab import proxy
-from l4lab.checks import Check, declared, run_lab
-from l4lab.lab import get_lab
+from l4lab.checks import Check, Exercise, declared, run_lab
+from l4lab.checks.kernel import NFTABLES
+from l4lab.lab import find_labs, get_lab
+from l4lab.walk import in_mode
 from tests.cluster.breaks import IN_NFTABLES, in_nftables
 from tests.cluster.conftest import PROJECT
 from tests.cluster.hands import Hands
@@ -19,6 +21,21 @@ from tests.cluster.test_life import l4lab
 
 # Told by a check that only mode nftables has.
 SAMPLE = {"clusterip": ("session affinity",), "nodeport": ()}
+
+# The tests after these go on with the one that is always there.
+ALWAYS = "clusterip"
+EACH_LAB = pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            pytest.param(name, marks=pytest.mark.long)
+            for name in find_labs(PROJECT)
+            if name != ALWAYS
+        ),
+        ALWAYS,
+    ],
+    scope="module",  # so that one lab's tests come one after the other
+)
 
 
 def pytest_generate_tests(metafunc):
@@ -55,26 +72,39 @@ def test_a_change_leaves_nothing_of_the_other_mode(nftables, config):
     assert {node["mode"] for node in json.loads(told.stdout)["nodes"]} == {"nftables"}
 
 
-@pytest.mark.parametrize("name", [pytest.param("nodeport", marks=pytest.mark.long), "clusterip"])
+@EACH_LAB
 def test_a_lab_is_green_in_mode_nftables(nftables, bench, name):
     lab = bench.put(name)
     report = run_lab(lab, nftables)
     assert report.passed, report.render(False)
-    modes = {check.id: check.mode for check in declared(lab.checks, Check)}
-    ran = {result.id for result in report.results}
-    assert {modes[check] for check in ran if check in modes} == {None, "nftables"}
+    wanted = {
+        item.id
+        for kind in (Check, Exercise)
+        for item in declared(lab.checks, kind)
+        if item.mode in (None, NFTABLES)
+    }
+    assert {result.id for result in report.results} == wanted
 
 
 @pytest.mark.long
-def test_the_walk_has_the_commands_and_checks_of_mode_nftables(nftables, bench, config):
-    lab = bench.put("clusterip")
+@EACH_LAB
+def test_the_walk_has_the_commands_and_checks_of_mode_nftables(nftables, bench, config, name):
+    lab = bench.put(name)
     argv = [sys.executable, "-m", "l4lab", "lab", "--config", config, lab.name, "--yes"]
     walked = outside(*argv, cwd=PROJECT, timeout=900)
     assert walked.returncode == 0, walked.stdout + walked.stderr
     assert "kube-proxy runs in mode nftables here" in walked.stdout
-    assert "nft list map ip kube-proxy service-ips" in walked.stdout
-    assert "PASS  nft-entry " in walked.stdout
     assert "Not as the guide says" not in walked.stdout, walked.stdout
+    for step in in_mode(lab, nftables.topology, NFTABLES):
+        for command in step.do:
+            assert f"\n$ {command.text}\n" in walked.stdout
+        for check in step.checks:
+            assert f"PASS  {check} " in walked.stdout, walked.stdout
+
+
+@pytest.mark.long
+def test_a_step_has_the_checks_of_mode_nftables(nftables, bench, config):
+    lab = bench.put("clusterip")
     one = l4lab(config, "check", lab.name, "--step", "kernel", "--json")
     assert one.returncode == 0, one.stdout
     assert {"proxy-mode", "nft-entry"} <= {one["id"] for one in json.loads(one.stdout)["results"]}

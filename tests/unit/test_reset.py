@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -125,9 +126,37 @@ def test_the_real_run_does_what_the_dry_run_lists(world):
         "delete pod mine -n default --ignore-not-found --timeout=60s"
     )
     assert [words[3:] for words in world.ran[2:]] == [
-        [name, "conntrack", "-D", "--orig-dst", "10.10.3.4"]
+        [name, "conntrack -D --orig-dst 10.10.3.4"]
         for name in ("k8s-master01", "k8s-node01", "k8s-node02")
     ]
+
+
+def test_what_runs_on_a_machine_is_roots_whoever_logs_in(world):
+    topology = world.access.topology
+    own = tuple(
+        replace(machine, user="admin") if machine.name == "k8s-node01" else machine
+        for machine in topology.machines
+    )
+    world.access = replace(world.access, topology=replace(topology, machines=own))
+    world.deployed("clusterip", *STACK)
+    world.items = LIVE
+    module.reset(world, world.lab)
+    assert [words[3:] for words in world.ran[1:]] == [
+        ["k8s-master01", "conntrack -D --orig-dst 10.10.3.4"],
+        ["k8s-node01", "sudo -n -- conntrack -D --orig-dst 10.10.3.4"],
+        ["k8s-node02", "conntrack -D --orig-dst 10.10.3.4"],
+    ]
+
+
+def test_a_machine_that_says_no_is_told_with_what_to_do(world, monkeypatch):
+    world.deployed("clusterip", *STACK)
+    world.items = LIVE
+    late = Result(argv=(), rc=124, stdout="", stderr="", seconds=120)
+    monkeypatch.setattr(module, "run", lambda *_words, **_options: late)
+    with pytest.raises(MachineError) as raised:
+        module.reset(world, world.lab)
+    assert raised.value.reason == "exit code 124"
+    assert raised.value.resolution == "mend it, then the same reset again"
 
 
 def test_only_what_is_the_labs_own_is_deleted(world):
@@ -143,6 +172,19 @@ def test_only_what_is_the_labs_own_is_deleted(world):
     world.before("Service default/my-nginx")
     assert kubectl_lines(module.plan(world, world.lab).done) == [
         "./l4lab kubectl delete pod made -n default"
+    ]
+
+
+def test_a_name_is_the_labs_with_its_kind_only(world):
+    world.lab = get_lab(PROJECT, "nodeport")
+    container = world.lab.facts.CONTAINER
+    world.items = [
+        item("Deployment", container),  # called like the container of the lab's pods
+        item("ConfigMap", world.lab.facts.SERVICE),
+        item("Service", world.lab.facts.OFFERED),
+    ]
+    assert kubectl_lines(module.plan(world, world.lab).done) == [
+        f"./l4lab kubectl delete service {world.lab.facts.OFFERED} -n default"
     ]
 
 

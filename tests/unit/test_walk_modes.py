@@ -11,6 +11,7 @@ from l4lab.checks import NODES, Seen, check
 from l4lab.errors import UsageError
 from l4lab.guide import Command, Step
 from l4lab.walk import checks_of, in_mode, walk
+from l4lab.walk_words import WORDS as WALK_WORDS
 from tests.unit import test_walk
 from tests.unit.test_walk import (
     STEPS,
@@ -61,6 +62,11 @@ def test_a_walk_in_another_mode_says_what_it_leaves_out(two_modes, tmp_path, lan
     assert "docs/proxy-modes.md" in learner.text
     assert "$ echo chains\nchains\n" in learner.text
     assert "$ echo ipvsadm" not in learner.text
+    # Of three steps one asks IPVS; none of the others speaks of it.
+    note = WALK_WORDS[language].of_ipvs.format(mode="nftables")
+    assert learner.text.count(note) == 1
+    assert learner.text.index("$ echo chains") < learner.text.index(note)
+    assert learner.text[learner.text.index(note) :].startswith(f"{note}\n\n**")
     assert ("check", "looks", "other-mode") in learner.did
 
 
@@ -68,6 +74,7 @@ def test_a_walk_in_the_mode_of_the_guides_says_nothing_of_modes(two_modes, tmp_p
     learner = Learner(tmp_path)
     walk(two_modes, TOPOLOGY, learner.hands)
     assert "docs/proxy-modes.md" not in learner.text
+    assert WALK_WORDS["en"].of_ipvs.format(mode="ipvs") not in learner.text
     assert "$ echo ipvsadm" in learner.text
     assert "$ echo chains" not in learner.text
 

@@ -16,6 +16,9 @@ from l4lab.checks.model import Fault
 
 SECONDS = 3.0
 """How long an answer may take on a machine of normal speed."""
+AT_ONCE = 5
+"""How many are asked side by side: a UDP server has a child for each datagram, and of hundreds that
+came together from all nodes one was seen to be its last."""
 
 _FAULTS = (
     ("connection refused", Fault.REFUSED),
@@ -71,7 +74,7 @@ def echo_argv(
 
 
 def at_once_argv(requests: Mapping[str, Sequence[str]]) -> list[str]:
-    """Several commands of ``echo_argv`` side by side, each under a label without blanks.
+    """Several commands of ``echo_argv``, a few side by side, each under a label without blanks.
 
     Read what it says with ``read_at_once``.
     """
@@ -80,7 +83,13 @@ def at_once_argv(requests: Mapping[str, Sequence[str]]) -> list[str]:
         f"(echo {label} $({shlex.join(words)} 2>&1 </etc/hostname)) &"
         for label, words in requests.items()
     ]
-    return ["sh", "-c", "\n".join([*asked, "wait"])]
+    turns = [[*asked[at : at + AT_ONCE], "wait"] for at in range(0, len(asked), AT_ONCE)]
+    return ["sh", "-c", "\n".join(line for turn in turns for line in turn)]
+
+
+def longest(requests: int, seconds: float = SECONDS) -> float:
+    """Seconds that so many requests take if none of them is answered."""
+    return -(-requests // AT_ONCE) * seconds
 
 
 def read_reply(text: str) -> Reply:

@@ -14,19 +14,32 @@ from l4lab.components.pods import SOON, spread_deployment
 # the client says goes to /dev/null. An empty datagram tells a UDP client that the answer is whole.
 # SCTP cannot be closed in one direction alone: its server waits a second for what the client says.
 # The shell waits all the time, so that no process stays behind as a zombie.
+# For each datagram socat waits until a child has taken it. Under many at once its signal was seen
+# to come before the waiting, which then has no end: who is not answered ends that server.
 _SERVERS: Final = """\
 mkdir -p /srv/answers
 serve() {
   echo "$(hostname) $1" >/srv/answers/$1
   while :; do
-    socat -t 1 -T 5 $2,fork OPEN:/srv/answers/$1,rdonly!!OPEN:/dev/null,wronly
+    socat -t 1 -T 5 $2,fork OPEN:/srv/answers/$1,rdonly!!OPEN:/dev/null,wronly &
+    echo $! >/srv/answers/$1.pid
+    wait $!
     echo "the $1 server has ended with $?"
     sleep 1
+  done
+}
+answers() {
+  socat -t 3 - UDP4:127.0.0.1:$PORT,null-eof </srv/answers/UDP 2>/dev/null | grep -q .
+}
+watch() {
+  while sleep 5; do
+    answers || answers || kill -9 $(cat /srv/answers/UDP.pid)
   done
 }
 serve TCP TCP4-LISTEN:$PORT,reuseaddr,max-children=40 &
 serve UDP UDP4-RECVFROM:$PORT,shut-null &
 serve SCTP SCTP4-LISTEN:$PORT,shut-none,reuseaddr,max-children=40 &
+watch &
 wait
 """
 

@@ -13,6 +13,7 @@ from l4lab.path.beyond import at_backend, died, fault_of, silent, suspects
 from l4lab.path.measured import Kind, Measured
 from l4lab.path.model import Death
 from l4lab.path.names import unknown_name
+from l4lab.path.proxy import Nftables
 from l4lab.path.snapshot import Service
 
 _PROXIES = "./l4lab kubectl get pods -n kube-system -l k8s-app=kube-proxy -o wide"
@@ -264,11 +265,17 @@ def _not_taken(found: Measured) -> Death | None:
     if "proxy" in found.problems:
         return None
     node = found.handler
+    seen = f"the packet did not reach the row of {found.destination} on {node}"
+    cause = f"a firewall rule on {node} meets it before the row does"
+    if found.running and found.running.title == Nftables.title:
+        # The choice is noted with the connection, and that only when its first packet has left.
+        seen = f"no connection to {found.destination} has left {node}"
+        cause = f"a firewall rule on {node} drops it, before the row or behind it"
     return died(
         "proxy",
         fault_of(found),
-        f"the packet did not reach the row of {found.destination} on {node}",
-        causes=(*suspects(found, node), f"a firewall rule on {node} meets it before the row does"),
+        seen,
+        causes=(*suspects(found, node), cause),
         then=f"./l4lab ssh {node} nft list ruleset",
     )
 

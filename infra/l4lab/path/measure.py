@@ -329,11 +329,10 @@ class Tracer:
         """After a failure: who listens at the backend, and which firewall rules may have met it."""
         if place := self._backend_place(found):
             found.listeners = self._gap(found, "backend", lambda: self._sockets(found, *place))
-        addresses = {
-            address
-            for address in (found.address, found.backend.partition(":")[0], found.client_address)
-            if address
-        }
+        # Where nobody has noted the choice, it was one of those there are.
+        backends = [found.backend] if found.backend else map(str, found.ready)
+        hosts = (backend.partition(":")[0] for backend in backends)
+        addresses = {one for one in (found.address, *hosts, found.client_address) if one}
         if found.outcome and found.outcome.fault in (Fault.TIMEOUT, Fault.REFUSED):
             nodes = dict.fromkeys((found.handler, found.backend_node))
             for name in nodes:

@@ -146,13 +146,16 @@ _COUNTER = re.compile(r"counter packets \d+ bytes \d+ ")
 _ENDS = re.compile(r"\b(drop|reject)\b")
 # Chains of the cluster's own parts; what they end is meant to end.
 _OWN = ("KUBE-", "cali-", "cali", "kube-")
+# In mode nftables kube-proxy has a table of its own, of each family: its entries name addresses.
+_PROXYS_TABLE = "kube-proxy"
 
 
 def read_rules(text: str, addresses: set[str]) -> list[Rule]:
     """Rules of ``nft list ruleset`` that drop or reject, and may meet these addresses.
 
     Rules that name one of the addresses come first; then those in chains that are not the
-    cluster's own and name no address at all.
+    cluster's own and name no address at all. What kube-proxy's own table holds is its entry, and
+    told as such.
     """
     named, general = [], []
     table = chain = ""
@@ -163,6 +166,8 @@ def read_rules(text: str, addresses: set[str]) -> list[Rule]:
             table = " ".join(words[1:3])
         elif line.startswith("chain "):
             chain = words[1]
+        elif table.endswith(f" {_PROXYS_TABLE}"):
+            continue
         elif _ENDS.search(line) and not line.startswith("type "):
             rule = Rule(chain=f"{table} {chain}", text=_COUNTER.sub("", line))
             if addresses & set(re.findall(r"\d+\.\d+\.\d+\.\d+", line)):

@@ -5,7 +5,14 @@ import subprocess
 import pytest
 
 from l4lab.checks import Fault
-from l4lab.checks.echo import at_once_argv, echo_argv, read_at_once, read_reply
+from l4lab.checks.echo import (
+    AT_ONCE,
+    at_once_argv,
+    echo_argv,
+    longest,
+    read_at_once,
+    read_reply,
+)
 
 STAMP = "2026/11/23 19:44:04 socat[2418] E "
 
@@ -70,3 +77,17 @@ def test_many_are_asked_at_once_by_a_real_shell():
         "two": "REFUSED",
         "three": "TIMEOUT",
     }
+
+
+def test_never_more_than_a_few_are_asked_side_by_side():
+    labels = [f"a{number}" for number in range(2 * AT_ONCE + 1)]
+    script = at_once_argv({label: ["true"] for label in labels})[-1]
+    sizes = [turn.count("&\n") for turn in script.split("wait")]
+    assert sizes == [AT_ONCE, AT_ONCE, 1, 0]
+    assert set(read_at_once(_run(script))) == set(labels)
+    assert longest(len(labels), 3) == 9
+
+
+def _run(script):
+    words = ["sh", "-c", script]
+    return subprocess.run(words, check=True, capture_output=True, text=True, timeout=30).stdout

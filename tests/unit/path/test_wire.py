@@ -76,6 +76,37 @@ def test_rules_that_may_end_a_connection():
     ]
 
 
+KUBE_PROXYS = """
+table ip kube-proxy {
+    map no-endpoint-services {
+        type ipv4_addr . inet_proto . inet_service : verdict
+        elements = { 10.10.3.4 . tcp . 80 comment "default/my-nginx:tcp-80" : goto reject-chain,
+                     10.10.3.5 . tcp . 80 comment "default/other:tcp-80" : drop }
+    }
+    chain reject-chain {
+        reject
+    }
+    chain cluster-ips-check {
+        ip daddr @cluster-ips reject comment "Reject traffic to invalid ports of ClusterIPs"
+        ip daddr { 10.10.0.0/16 } drop comment "Drop traffic to unallocated ClusterIPs"
+    }
+    chain firewall-7ZJ5QX2A-default/my-nginx-lb/tcp/http {
+        ip daddr 10.10.3.4 drop
+    }
+}
+table inet own {
+    chain in {
+        ip daddr 10.10.3.4 drop
+    }
+}
+"""
+
+
+def test_what_kube_proxys_own_table_holds_is_no_suspect():
+    found = [str(rule) for rule in wire.read_rules(KUBE_PROXYS, {"10.10.3.4"})]
+    assert found == ["inet own in: ip daddr 10.10.3.4 drop"]
+
+
 def test_the_order_in_which_a_resolver_asks():
     text = "search a.svc b.local.\nnameserver 10.10.0.10\nnameserver 8.8.8.8\noptions ndots:2 x\n"
     resolver = wire.read_resolver(text)

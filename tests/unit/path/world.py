@@ -256,6 +256,8 @@ def tool_of(words):  # noqa: PLR0911 (one a tool)
             return "processes"
         case ["env", *_]:
             return "getent"
+        case ["nft", "-j", *_]:
+            return "maps"
         case ["nft", *_]:
             return "rules"
         case ["ss", *_]:
