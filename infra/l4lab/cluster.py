@@ -19,7 +19,7 @@ from l4lab import inventory
 from l4lab.bundle import Bundle
 from l4lab.certificate import refuse_expired
 from l4lab.errors import MachineError, UsageError
-from l4lab.machines import get_driver
+from l4lab.machines import get_driver, refuse_other_driver
 from l4lab.machines.disks import bases
 from l4lab.machines.driver import MachineStatus
 from l4lab.playbook import PlaybookResult, TaskEvent, end_leftovers, run_playbook
@@ -70,6 +70,8 @@ class Cluster:
         Raises:
             L4labError: A step failed; the machines that run are kept.
         """
+        self._refuse_other_driver()
+        self.driver.refuse_paused()
         self._refuse_other_shape()
         self._refuse_lost_base()
         self._check_host()
@@ -81,6 +83,10 @@ class Cluster:
             inventory.write(self.settings, self.paths, bundle, proxy=proxy)
             self._remember_machines()
             return self._play("site.yml", "cluster")
+
+    def _refuse_other_driver(self) -> None:
+        made = (self.record() or {}).get("driver")
+        refuse_other_driver(self.driver, made, self.settings.topology.name)
 
     def _refuse_other_shape(self) -> None:
         """A cluster keeps the networks and machines it was made with; a reset one its machines."""
@@ -104,7 +110,7 @@ class Cluster:
         """
         wanted, record = self.settings.proxy, self.record() or {}
         kept = record.get("proxy")
-        if not kept or record.get("reset") or not self._has_disks():
+        if not kept or record.get("reset") or not self._is_made():
             return wanted
         if wanted in (kept["mode"], kept["settings"]):
             return str(kept["mode"])
@@ -175,6 +181,7 @@ class Cluster:
                 project=self.project,
                 on_task=lambda event: _show_task(step, event),
                 timeout=_PLAYBOOK_DEADLINE if self.driver.owns else _GIVEN_DEADLINE,
+                meanwhile=self.driver.refuse_paused,
             )
             changed = sum(host.changed for host in result.hosts.values())
             step.note = f"{changed} changed" if changed else "nothing to change"
@@ -211,9 +218,11 @@ class Cluster:
             MachineError: The machines do not end.
             PlaybookError: The cluster cannot be taken off hosts that were given.
             LockedError: Another l4lab works on the cluster.
+            UsageError: The settings name another driver than the cluster's.
         """
         if not is_known(self.paths):
             return False
+        self._refuse_other_driver()
         with self._locked():
             end_leftovers(self.paths)
             if self.driver.owns:
@@ -235,7 +244,7 @@ class Cluster:
         if not self.paths.inventory.exists():
             return  # nothing was ever changed on them
         self._play("reset.yml", "cluster off the hosts")
-        self.paths.kubeconfig.unlink(missing_ok=True)
+        self._forget_cluster()
         if not keep_disks:
             self._play("leave.yml", "hosts as they were found")
 
@@ -253,10 +262,7 @@ class Cluster:
             kept = read_fingerprint(machines_file(self.paths))
             there = self._compared(access, kept, "machines before")
             self._play("reset.yml", "reset")
-            self.paths.kubeconfig.unlink(missing_ok=True)
-            forget_stacks(self.paths)
-            record = self.record() or {}
-            write_json(self.paths.record, {**record, "reset": True})
+            self._forget_cluster()
             if kept is None or there is None:
                 return Reset(removed=(), proof=None)
             with self.progress.step("compare with the machines as they were") as step:
@@ -265,6 +271,13 @@ class Cluster:
         left = {str(one) for one in proved.differences}
         removed = tuple(str(one) for one in there.differences if str(one) not in left)
         return Reset(removed=removed, proof=proved)
+
+    def _forget_cluster(self) -> None:
+        """Machines stay, without a cluster: the next one may have other networks, another mode."""
+        self.paths.kubeconfig.unlink(missing_ok=True)
+        forget_stacks(self.paths)
+        if record := self.record():
+            write_json(self.paths.record, {**record, "reset": True})
 
     def reset_plan(self) -> Reset:
         """What ``reset`` would take off the machines, without doing it.
@@ -302,7 +315,8 @@ class Cluster:
         return read_json(self.paths.record)
 
     def status(self) -> list[MachineStatus]:
-        """How each machine is."""
+        """How each machine is; refused (``UsageError``) where it was made with another driver."""
+        self._refuse_other_driver()
         return self.driver.status()
 
     def access(self) -> Access:
@@ -317,6 +331,7 @@ class Cluster:
         dead = [status for status in self.status() if not status.running]
         if dead:
             raise MachineError(f"{dead[0].name} does not run", dead[0].note, "./l4lab up")
+        self.driver.refuse_paused()
         return self._access(self.settings.topology)
 
     def _access(self, topology: Topology) -> Access:

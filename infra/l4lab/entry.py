@@ -29,7 +29,7 @@ def ssh(cluster: Cluster, name: str, command: Sequence[str]) -> NoReturn:
     words = list(command)
     if words and machine.user != "root":
         # ssh gives its words to the user's shell as one line: root's is to read the same line.
-        words = ["sudo", "-n", "sh", "-c", shlex.quote(" ".join(words))]
+        words = machine.as_root(["sh", "-c", shlex.quote(" ".join(words))])
     _become(["ssh", "-F", str(cluster.paths.ssh_config), name, *words])
 
 

@@ -9,6 +9,8 @@ COURSE_NODE_PORTS: Final = range(30380, 30390)
 """The node ports that the labs' facts name; a student's are as many."""
 OWN_NAMESPACE: Final = "default"
 """Where labs are that nobody in particular does."""
+CLASS: Final = "l4lab/class"
+"""The label of all that a class puts on a cluster, its students' namespaces among it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,9 @@ class Place:
             if command.startswith(f"./l4lab {verb} "):
                 lab = command.split()[2]
                 return f"./l4lab class {verb} {lab} --only {self.student}"
+        for verb in ("destroy", "reset"):
+            if command.startswith(f"./l4lab {verb} "):
+                return f"./l4lab class reset --lab {command.split()[2]} --only {self.student}"
         return command
 
 

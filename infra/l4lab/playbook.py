@@ -173,6 +173,7 @@ def run_playbook(
     project: Path,
     on_task: Callable[[TaskEvent], None] | None = None,
     timeout: float,
+    meanwhile: Callable[[], None] | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> PlaybookResult:
     """Run a playbook of the project on the machines of ``paths.inventory``.
@@ -185,6 +186,7 @@ def run_playbook(
         project: The folder that holds ``playbooks/`` and ``ansible.cfg``.
         on_task: Told of each task's start and end, from another thread.
         timeout: Seconds until the run is given up.
+        meanwhile: Called again and again until it ends; may raise to end a hopeless run.
         extra: Variables that come before all others.
 
     Raises:
@@ -226,6 +228,8 @@ def run_playbook(
             runner.start()
             while runner.is_alive() and time.time() < deadline:
                 runner.join(_TICK)
+                if meanwhile:
+                    meanwhile()
             late = runner.is_alive()
         finally:
             _end(mark, runner, watch.stop, paths.root)
@@ -251,10 +255,11 @@ def end_leftovers(paths: Paths) -> None:
 def _sockets_prefix(root: Path) -> str:
     """What names of folders for ssh's sockets begin with.
 
-    The system limits a socket's name to about a hundred bytes, so below a deep folder they lie
-    elsewhere, under a name that still tells whose they are.
+    The system limits a socket's name to about a hundred bytes, and ssh puts something in for what
+    begins with a per cent sign, so below such a folder they lie elsewhere, under a name that still
+    tells whose they are.
     """
-    if len(str(root)) <= _DEEPEST:
+    if len(str(root)) <= _DEEPEST and "%" not in str(root):
         return f"{root}/cp-"
     whose = hashlib.sha256(str(root).encode()).hexdigest()[:10]
     return f"{tempfile.gettempdir()}/l4lab-{whose}-"

@@ -22,7 +22,7 @@ from l4lab import actions, page, report
 from l4lab.bundle.catalog import version
 from l4lab.checks import CheckResult, LabReport
 from l4lab.checks.diagnosis import redacted
-from l4lab.checks.report import to_junit
+from l4lab.checks.report import printable, to_junit
 from l4lab.cluster import Cluster
 from l4lab.errors import CheckError, L4labError, UsageError
 from l4lab.lab import Lab
@@ -104,7 +104,8 @@ class Smoke:
                 told.text = stage.error
         root.insert(0, suite)
         ET.indent(root)
-        return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+        text = printable(ET.tostring(root, encoding="unicode"))
+        return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
 
     def to_html(self, cluster: Cluster) -> str:
         """The page about the cluster and its labs, with the run's stages."""
@@ -182,10 +183,13 @@ def smoke(
         done.interrupted = f"the deadline of {minutes:g} minutes" if late else "Ctrl-C"
     failed = bool(done.exit_code)
     if failed:
-        done.archive = _pack(cluster, archive)
+        with _to_its_end(done, "diagnostics") as packing:
+            done.archive = _pack(cluster, archive)
+        if not packing.exit_code:  # then the archive is named, and that is all there is to say
+            done.stages.remove(packing)
     done.kept = failed and keep_on_failure and not done.interrupted
     if not done.kept:
-        with _stage(done, "down"):
+        with _to_its_end(done, "down"):
             cluster.down()
     return done
 
@@ -253,6 +257,16 @@ def _stage(done: Smoke, title: str) -> Iterator[Stage]:
         stage.error, stage.exit_code = f"{type(failed).__name__}: {failed}", 1
     finally:
         stage.seconds = time.monotonic() - began
+
+
+@contextlib.contextmanager
+def _to_its_end(done: Smoke, title: str) -> Iterator[Stage]:
+    """A stage after which the run goes on whatever happens: its end, and what it is to tell."""
+    try:
+        with _interrupts(None), _stage(done, title) as stage:
+            yield stage
+    except KeyboardInterrupt:
+        done.interrupted = done.interrupted or "Ctrl-C"
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -17,11 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from l4lab.errors import LockedError, UsageError
+from l4lab.errors import LockedError, MachineError, UsageError
 from l4lab.place import Place
 from l4lab.topology import Topology
 
 FOLDER = ".l4lab"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -218,9 +220,18 @@ def lock(path: Path, what: str) -> Iterator[None]:
 
     Raises:
         LockedError: A living process holds it; the text names the process.
+        MachineError: The file cannot be made: the disk is full, or the folder not ours.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with path.open("a+") as file:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        opened = path.open("a+")
+    except OSError as failed:
+        raise MachineError(
+            f"{what} cannot be locked",
+            f"{path}: {failed.strerror or failed}",
+            "free some disk, then the same command again" if failed.errno in _FULL else None,
+        ) from failed
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -230,8 +241,10 @@ def lock(path: Path, what: str) -> Iterator[None]:
                 f"{what} is in use", f"held by {holder}", "wait for it to end, then try again"
             ) from None
         file.truncate(0)
-        file.write(f"process {os.getpid()}: {_command_line()}")
-        file.flush()
+        # Who holds it is told to others only. Where there is no room for that it is held all the
+        # same: ``down`` is what makes room. Not by the file's buffer, which would try again.
+        with contextlib.suppress(OSError):
+            os.write(file.fileno(), f"process {os.getpid()}: {_command_line()}".encode())
         yield
         file.truncate(0)
 

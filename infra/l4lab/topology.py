@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
@@ -27,6 +28,10 @@ class Machine:
     memory_mib: int
     user: str = "root"
     port: int = 22
+
+    def as_root(self, argv: Iterable[str]) -> list[str]:
+        """The words that run a command there as root, whoever logs in."""
+        return [*([] if self.user == "root" else ["sudo", "-n", "--"]), *argv]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,3 +115,8 @@ class Topology:
     def machine(self, name: str) -> Machine | None:
         """The machine of that name, or None."""
         return next((machine for machine in self.machines if machine.name == name), None)
+
+    def as_root(self, name: str, argv: Iterable[str]) -> list[str]:
+        """The words that run a command as root on the machine of that name."""
+        machine = self.machine(name)
+        return machine.as_root(argv) if machine else list(argv)

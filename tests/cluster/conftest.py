@@ -24,7 +24,7 @@ from tests.cluster.host import fingerprint, into_host
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
 NAME = "l4lab-test"
-LAST = ("test_life.py", "test_smoke.py", "test_each.py", "test_ssh.py")
+LAST = ("test_life.py", "test_full_disk.py", "test_smoke.py", "test_each.py", "test_ssh.py")
 # The lab that one of them needs is on the cluster by then.
 AFTER = {"test_report.py": "test_path.py"}
 

@@ -43,11 +43,12 @@ class World:
         self.tell("bundle")
         return Bundle(self.project / "bundle")
 
-    def run_playbook(self, playbook, paths, *, project, on_task, timeout):
+    def run_playbook(self, playbook, paths, *, project, on_task, timeout, meanwhile):
         self.tell(f"{playbook} {'with' if paths.inventory.exists() else 'without'} inventory")
         assert project == self.project
         assert timeout > 0
         on_task(TaskEvent(host="a", play="p", task="t", status="start", started=0.0))
+        meanwhile()
         if self.failure:
             raise self.failure
         if playbook == "reset.yml":

@@ -51,6 +51,9 @@ def test_every_lab_either_is_shared_or_says_why_not():
         ("./l4lab kubectl get services -A", "./l4lab kubectl get services -A"),
         ("./l4lab deploy clusterip", "./l4lab class deploy clusterip --only alice"),
         ("./l4lab check clusterip --only dns", "./l4lab class check clusterip --only alice"),
+        ("./l4lab destroy clusterip", "./l4lab class reset --lab clusterip --only alice"),
+        ("./l4lab reset clusterip", "./l4lab class reset --lab clusterip --only alice"),
+        ("./l4lab reset, then ./l4lab up", "./l4lab reset, then ./l4lab up"),
         ("./l4lab ssh k8s-node01 ipvsadm -Ln", "./l4lab ssh k8s-node01 ipvsadm -Ln"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import signal
 import stat
@@ -12,9 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from l4lab.errors import PlaybookError
+from l4lab import inventory
+from l4lab.bundle import Bundle
+from l4lab.errors import MachineError, PlaybookError
+from l4lab.machines import keys
 from l4lab.playbook import TaskEvent, run_playbook
+from l4lab.settings import parse
 from l4lab.state import Paths
+
+PROJECT = Path(__file__).parents[2]
 
 HERE = """
 all:
@@ -218,6 +225,53 @@ def test_time_running_out_ends_everything(project: Path, paths: Paths) -> None:
     with pytest.raises(PlaybookError, match="did not end within 6 s"):
         run_playbook("site.yml", paths, project=project, timeout=6)
     assert left_over(paths) == []
+
+
+def test_a_run_that_became_hopeless_ends_at_once_with_its_reason(
+    project: Path, paths: Paths
+) -> None:
+    begun = paths.root / "begun"
+    play(
+        project,
+        f"""
+- name: Sleep long
+  ansible.builtin.shell: "touch {begun}; sleep 1000"
+""",
+    )
+
+    def meanwhile() -> None:
+        if begun.exists():
+            raise MachineError("the machines stand still")
+
+    with pytest.raises(MachineError, match="the machines stand still"):
+        run_playbook("site.yml", paths, project=project, timeout=300, meanwhile=meanwhile)
+    assert left_over(paths) == []
+    assert "Sleep long" in (paths.logs / "site.log").read_text()
+
+
+def test_the_state_may_lie_in_a_folder_of_any_name(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "K8s Kurs's 50%h à la carte"
+    paths, told = Paths(folder / "state"), folder / "told"
+    paths.root.mkdir(parents=True)
+    proxy = folder / "connect.py"
+    proxy.write_text(f"import sys\nopen({str(told)!r}, 'a').write(repr(sys.argv[1:]) + chr(10))\n")
+    monkeypatch.setattr(keys.connect, "__file__", str(proxy))
+    settings = parse({}, "none")
+    record = paths.machines / "holder.json"
+    keys.write_client_files(paths, settings.topology, record)
+    inventory.write(settings, paths, Bundle(folder / "bundle"))
+    moved = project.rename(folder / "project")
+    (moved / "ansible.cfg").write_text((PROJECT / "ansible.cfg").read_text())
+    play(moved, '- name: Say hello\n  ansible.builtin.command: "true"\n')
+    with pytest.raises(PlaybookError, match=r"Say hello: .*proxy dialer"):
+        run_playbook("site.yml", paths, project=moved, timeout=120)
+    # Ansible and ssh read all that we wrote, and what gives ssh its connection was run.
+    calls = {tuple(ast.literal_eval(line)) for line in told.read_text().splitlines()}
+    assert calls == {
+        (str(record), str(machine.address), "22") for machine in settings.topology.machines
+    }
 
 
 SLEEPER = """

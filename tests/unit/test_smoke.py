@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import tarfile
@@ -9,10 +10,13 @@ import xml.etree.ElementTree as ET
 from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
 
+from l4lab import console
 from l4lab import smoke as module
 from l4lab.checks import CheckResult, LabReport, State
 from l4lab.cluster import Reset
+from l4lab.commands import smoke as command
 from l4lab.errors import MachineError, PlaybookError, StackError, UsageError
 from l4lab.lab import get_lab
 from l4lab.proof import Difference, Proof
@@ -260,6 +264,58 @@ def test_a_teardown_that_fails_is_told(world):
     done = world.run()
     assert red(done) == {"down"}
     assert done.exit_code == 3
+
+
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), MachineError("no")])
+def test_diagnostics_that_fail_hide_nothing(world, monkeypatch, failure):
+    def fails(*_words):
+        raise failure
+
+    monkeypatch.setattr(module, "_pack", fails)
+    world.fails["deploy clusterip"] = StackError("the stack was refused")
+    done = world.run()
+    assert world.did[-1] == "down"
+    assert red(done) == {"clusterip: deploy", "diagnostics"}
+    assert (done.exit_code, done.archive) == (StackError.exit_code, None)
+    assert "the stack was refused" in done.render()
+    errors = ET.fromstring(done.to_junit()).iter("error")  # noqa: S314  # our own
+    assert next(errors).get("message") == "the stack was refused"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("where", ["_pack", "down"])
+def test_an_end_from_outside_while_it_ends_leaves_the_results(world, monkeypatch, where, number):
+    def ends(*_words):
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(module, "_pack", ends if where == "_pack" else lambda *_words: None)
+    world.fails["down"] = ends if where == "down" else None
+    world.state = State.FAIL
+    done = world.run()
+    assert world.did[-1] == "down"
+    assert done.interrupted == "Ctrl-C"
+    assert done.exit_code == 130
+    assert done.to_junit()
+
+
+def test_what_xml_cannot_say_is_not_written(world):
+    world.fails["reset"] = PlaybookError("a task failed", "\x1b[31mred\x1b[0m \x00")
+    root = ET.fromstring(world.run().to_junit())  # noqa: S314  # our own
+    assert "?[31mred" in root.find(".//testcase[@name='reset']/error").text
+
+
+def test_a_file_that_cannot_be_written_hides_no_other(world, monkeypatch, tmp_path):
+    monkeypatch.setattr(console.Context, "cluster", world)
+    monkeypatch.setattr(command.runs, "smoke", lambda *_words, **_more: world.run())
+    world.fails["deploy clusterip"] = StackError("the stack was refused")
+    page = tmp_path / "page.html"
+    words = ["clusterip", "--json", "--junit", "/dev/full", "--html", str(page)]
+    said = CliRunner().invoke(command.smoke, words)
+    assert said.exit_code == StackError.exit_code
+    data = json.loads(said.stdout)
+    assert data["not_written"] == ["/dev/full: No space left on device"]
+    assert data["stages"][2]["error"] == "the stack was refused"
+    assert "the stack was refused" in page.read_text()
 
 
 def test_junit_is_read_back(world):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from l4lab.errors import LockedError
+from l4lab.errors import LockedError, MachineError
 from l4lab.state import lock, paths_of, read_json, write_json, write_private
 
 HOLD = """
@@ -77,3 +79,27 @@ def test_a_lock_is_free_after_an_error(tmp_path):
         raise KeyError
     with lock(tmp_path / "lock", "it"):
         pass
+
+
+def full(*_words, **_more):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_keeps_nobody_from_a_lock_that_is_there(tmp_path, monkeypatch):
+    with lock(tmp_path / "lock", "cluster x"):
+        pass
+    monkeypatch.setattr(os, "write", full)
+    with lock(tmp_path / "lock", "cluster x"):
+        with pytest.raises(LockedError) as raised, lock(tmp_path / "lock", "cluster x"):
+            pass
+        assert raised.value.reason == "held by another process"
+
+
+def test_a_lock_that_cannot_be_made_on_a_full_disk_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(MachineError) as raised, lock(tmp_path / "lock", "cluster x"):
+        pass
+    assert raised.value.brief == "cluster x cannot be locked"
+    assert raised.value.reason == f"{tmp_path / 'lock'}: No space left on device"
+    assert raised.value.resolution == "free some disk, then the same command again"
+    assert raised.value.exit_code == 3

@@ -132,7 +132,7 @@ class _Ssh:
     def run(self, argv: Sequence[str], *, timeout: float, stdin: str | None = None) -> Result:
         with self._sessions:
             started = time.monotonic()
-            words = [*([] if self._machine.user == "root" else ["sudo", "-n", "--"]), *argv]
+            words = self._machine.as_root(argv)
             try:
                 channel = self._transport().open_session(timeout=_CONNECT_SECONDS)
                 with channel:

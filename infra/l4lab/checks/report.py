@@ -99,6 +99,8 @@ class LabReport:
     """How many times slower than normal the machines were."""
     diagnosis: Path | None = None
     """The folder with everything about the failure."""
+    undiagnosed: str = ""
+    """Why the evidence could not be kept."""
 
     @property
     def passed(self) -> bool:
@@ -127,6 +129,7 @@ class LabReport:
                 "seconds": round(self.seconds, 2),
                 "slowness": round(self.factor, 2),
                 "diagnosis": str(self.diagnosis) if self.diagnosis else None,
+                "undiagnosed": self.undiagnosed or None,
                 "states": dict(sorted(counts.items())),
                 "results": [as_data(result) for result in self.results],
             },
@@ -158,6 +161,8 @@ class LabReport:
             text = f"\033[{_COLORS[State.PASS if self.passed else State.FAIL]}m{text}\033[0m"
         if self.diagnosis:
             text += f"\nevidence: {self.diagnosis}"
+        if self.undiagnosed:
+            text += f"\nevidence was not kept: {self.undiagnosed}"
         return text
 
 

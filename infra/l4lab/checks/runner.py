@@ -100,18 +100,21 @@ def run_lab(
             report = runner.run(only=only, exercises=exercises)
         finally:
             clock.stop()
-        traces = diagnosis.trace_lines(report.results)
-        write_private(access.paths.logs / f"checks-{lab.stack}.jsonl", traces)
-        if report.red and evidence:
-            folder = diagnosis.gather(
-                reach,
-                topology=access.topology,
-                namespace=lab.namespace,
-                lab=lab.stack,
-                results=report.results,
-                logs=access.paths.logs,
-            )
-            report = replace(report, diagnosis=folder)
+        try:
+            traces = diagnosis.trace_lines(report.results)
+            write_private(access.paths.logs / f"checks-{lab.stack}.jsonl", traces)
+            if report.red and evidence:
+                folder = diagnosis.gather(
+                    reach,
+                    topology=access.topology,
+                    namespace=lab.namespace,
+                    lab=lab.stack,
+                    results=report.results,
+                    logs=access.paths.logs,
+                )
+                report = replace(report, diagnosis=folder)
+        except Exception as failed:  # what was found counts more than the evidence for it
+            report = replace(report, undiagnosed=f"{type(failed).__name__}: {failed}")
         return report
 
 

@@ -14,6 +14,8 @@ from l4lab.commands.labs import show_check
 from l4lab.console import Context, common
 from l4lab.lab import find_labs, get_lab
 
+_NOT_WRITTEN = 3  # as for all that the system refuses
+
 
 @click.command("smoke")
 @click.argument("labs", nargs=-1, shell_complete=lab_names)
@@ -65,10 +67,11 @@ def smoke(
         keep_on_failure=keep_on_failure,
         show=show_check(context),
     )
+    lost = []
     if junit:
-        junit.write_text(done.to_junit())
+        lost += _write(junit, done.to_junit())
     if html:
-        html.write_text(done.to_html(context.cluster))
+        lost += _write(html, done.to_html(context.cluster))
     data = {
         "exit_code": done.exit_code,
         "interrupted": done.interrupted,
@@ -76,6 +79,17 @@ def smoke(
         "labs": {lab.name: one.passed for lab, one in done.labs},
         "diagnostics": str(done.archive) if done.archive else None,
         "kept": done.kept,
+        "not_written": lost,
     }
-    context.result(data, done.render())
-    return done.exit_code
+    told = [f"not written: {one}" for one in lost]
+    context.result(data, "\n".join([done.render(), *told]))
+    return done.exit_code or (_NOT_WRITTEN if lost else 0)
+
+
+def _write(file: Path, text: str) -> list[str]:
+    """Write a result; where that fails, the others and the run's own end are still to be told."""
+    try:
+        file.write_text(text)
+    except OSError as failed:
+        return [f"{file}: {failed.strerror or failed}"]
+    return []

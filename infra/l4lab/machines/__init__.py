@@ -28,3 +28,26 @@ def get_driver(settings: Settings, paths: Paths) -> Driver:
     module, _, name = DRIVERS[settings.driver].partition(":")
     driver: Driver = getattr(importlib.import_module(module), name)(settings.topology, paths)
     return driver
+
+
+def refuse_other_driver(driver: Driver, made: str | None, cluster: str) -> None:
+    """Refuse to take a cluster's state for that of machines of another kind.
+
+    Hosts that were given would be forgotten with the cluster still on them.
+
+    Args:
+        driver: The driver the settings name.
+        made: The driver the cluster was made with, as its record has it; None where it has none.
+        cluster: The cluster's name.
+
+    Raises:
+        UsageError: It was made with another.
+    """
+    if made in (None, driver.name):
+        return
+    where = {"ssh": "given hosts", "local": "local machines"}.get(made, f"machines of {made}")
+    raise UsageError(
+        f"cluster {cluster} is on {where}",
+        f"it was made with driver {made}, and these settings say driver {driver.name}",
+        "use --config FILE with the settings it was made with; or give cluster.name another name",
+    )

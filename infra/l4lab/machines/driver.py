@@ -52,6 +52,13 @@ class Driver(Protocol):
             MachineError: There is nothing to reach.
         """
 
+    def refuse_paused(self) -> None:
+        """Say so where the driver has stopped its machines for a while: no wait would end then.
+
+        Raises:
+            MachineError: They stand still; it says why, and what lets them go on.
+        """
+
     def status(self) -> list[MachineStatus]:
         """How each machine is."""
 

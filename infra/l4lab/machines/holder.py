@@ -6,10 +6,14 @@ machine and removes every link with it; nothing on the host was changed.
 
 SPEC (JSON) is what should be there. SIGHUP reads it again and starts the machines that do not run;
 SIGTERM ends everything. A machine that ends leaves ``NAME/ended.json`` with its exit status.
+
+Machines do not outlast a write that the host's disk refuses. So while that disk is nearly full they
+all stand still, which the file ``paused`` beside SPEC tells, and they go on once there is room.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -28,6 +32,16 @@ CLONE_NEWNET = 0x40000000
 
 BRIDGE = "lab0"
 
+MIB = 1 << 20
+# With less than FULL free on their disk machines are stopped, and let go on with ROOM. FULL is not
+# nearer to nothing because what is free is only seen twice a second, and goes down after that, too:
+# the host has yet to find a place for some of what it was given to write. ROOM is so far above that
+# machines do not go on only to be stopped by what they had waiting.
+FULL = 256 * MIB
+ROOM = 512 * MIB
+PAUSED = "paused"
+_TICK = 0.5  # seconds between two looks at the disk
+
 
 def start_time(pid: int) -> int:
     """When a process started, in clock ticks since boot: with the pid, it names one process."""
@@ -40,6 +54,12 @@ def write_whole(path: Path, record: dict[str, Any]) -> None:
     working = path.with_suffix(".new")
     working.write_text(json.dumps(record))
     working.replace(path)
+
+
+def free_bytes(folder: Path) -> int:
+    """What a plain user can still write to the file system of a folder."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
 
 
 def unshare(flags: int) -> None:
@@ -56,6 +76,8 @@ def unshare(flags: int) -> None:
 
 def main(spec_path: Path) -> int:
     """Make the namespaces, leave a record, and stay as their first process."""
+    # A holder that was killed took its machines with it, and left this.
+    spec_path.with_name(PAUSED).unlink(missing_ok=True)
     uid, gid = os.getuid(), os.getgid()
     if uid == 0:
         unshare(CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWNS)
@@ -88,6 +110,8 @@ class Holder:
         self.spec_path = spec_path
         self.running: dict[int, str] = {}
         self.taps: set[str] = set()
+        self.ended: dict[str, dict[str, Any]] = {}
+        self.still = False
 
     def run(self) -> None:
         """Bring up the network, then start, reap and restart machines until told to end."""
@@ -107,12 +131,48 @@ class Holder:
         )
         self.converge()
         while True:
-            received = signal.sigwait(signals)
-            if received == signal.SIGTERM:
+            if self.running or self.still or self.ended:
+                received = signal.sigtimedwait(signals, _TICK)
+            else:
+                received = signal.sigwaitinfo(signals)
+            told = received.si_signo if received else None
+            if told == signal.SIGTERM:
                 return
             self.reap()  # first: a machine that just ended is to be started again too
-            if received == signal.SIGHUP:
+            # What a full disk does not take is written the next time.
+            with contextlib.suppress(OSError):
+                self.note_ends()
+            if told == signal.SIGHUP:
                 self.converge()
+            with contextlib.suppress(OSError):
+                self.guard()
+
+    def guard(self) -> None:
+        """Have the machines stand still while their disk is nearly full.
+
+        Raises:
+            OSError: The disk cannot be looked at, or takes no mark yet; machines were stopped.
+        """
+        mark = self.spec_path.with_name(PAUSED)
+        free = free_bytes(self.spec_path.parent)
+        before, self.still = self.still, free < (ROOM if self.still else FULL)
+        if self.still:
+            self.send(signal.SIGSTOP)  # each time: one may have been started meanwhile
+            if not mark.exists():
+                write_whole(mark, {"free_mib": free // MIB, "at": time.time()})
+        else:
+            if before:
+                self.send(signal.SIGCONT)
+            mark.unlink(missing_ok=True)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to all processes of all machines.
+
+        A machine leads a process group, in which all that its kernel starts on the host stays.
+        """
+        for pid in self.running:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, number)
 
     def read(self) -> dict[str, Any]:
         """The spec as it is now."""
@@ -150,10 +210,11 @@ class Holder:
                     preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, set()),  # noqa: PLW1509
                 )
             self.running[process.pid] = machine["name"]
+            self.ended.pop(machine["name"], None)
             write_whole(folder / "started.json", {"pid": process.pid})
 
     def reap(self) -> None:
-        """Collect every process that ended; note it where it was a machine."""
+        """Collect every process that ended."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -163,9 +224,17 @@ class Holder:
                 return
             name = self.running.pop(pid, None)
             if name:
-                ended = {"status": os.waitstatus_to_exitcode(status), "at": time.time()}
-                folder = self.spec_path.parent / name
-                write_whole(folder / "ended.json", ended)
+                self.ended[name] = {"status": os.waitstatus_to_exitcode(status), "at": time.time()}
+
+    def note_ends(self) -> None:
+        """Leave a note beside every machine that ended.
+
+        Raises:
+            OSError: The disk takes none; what is not noted yet is kept for the next time.
+        """
+        for name, how in list(self.ended.items()):
+            write_whole(self.spec_path.parent / name / "ended.json", how)
+            del self.ended[name]
 
 
 if __name__ == "__main__":

@@ -154,12 +154,13 @@ def speaks_ssh(machine: Machine) -> bool:
 
 def memory_of(folder: Path) -> int | None:
     """Host memory of a machine: the resident set of its kernel's process, in MiB."""
-    wanted = str(folder / "disk.cow").encode()
+    wanted = f"ubd0={folder / 'disk.cow'},".encode()
     for process in Path("/proc").iterdir():
         if not process.name.isdigit():
             continue
         with contextlib.suppress(OSError, ValueError):
-            if b"ubd0=" + wanted in (process / "cmdline").read_bytes():
+            # Some paths are quoted there.
+            if wanted in (process / "cmdline").read_bytes().replace(b'"', b""):
                 status = (process / "status").read_text()
                 resident = next(x for x in status.splitlines() if x.startswith("VmRSS:"))
                 return int(resident.split()[1]) >> 10

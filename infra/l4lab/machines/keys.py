@@ -39,6 +39,15 @@ def host_key(paths: Paths, name: str) -> Path:
     return paths.ssh / "hosts" / name
 
 
+def path_word(path: Path) -> str:
+    """A path as the ssh configuration has it: one word, whatever letters are in it."""
+    return f'"{_no_token(str(path))}"'
+
+
+def _no_token(text: str) -> str:
+    return text.replace("%", "%%")  # a single one begins what ssh puts something in for
+
+
 def write_client_files(paths: Paths, topology: Topology, holder: Path | None) -> None:
     """Write known_hosts and the ssh configuration that reaches every machine by name.
 
@@ -61,9 +70,9 @@ def write_client_files(paths: Paths, topology: Topology, holder: Path | None) ->
         ]
     lines += [
         "Host *",
-        f'  IdentityFile "{paths.ssh / CLIENT_KEY}"',
+        f"  IdentityFile {path_word(paths.ssh / CLIENT_KEY)}",
         "  IdentitiesOnly yes",
-        f'  UserKnownHostsFile "{paths.ssh / KNOWN_HOSTS}"',
+        f"  UserKnownHostsFile {path_word(paths.ssh / KNOWN_HOSTS)}",
         "  GlobalKnownHostsFile /dev/null",
         "  StrictHostKeyChecking yes",
         "  PasswordAuthentication no",
@@ -72,7 +81,7 @@ def write_client_files(paths: Paths, topology: Topology, holder: Path | None) ->
         "  LogLevel ERROR",
     ]
     if holder:
-        words = [sys.executable, "-I", connect.__file__, str(holder)]
-        lines += [f"  ProxyCommand {shlex.join(words)} %h %p", "  ProxyUseFdpass yes"]
+        words = shlex.join([sys.executable, "-I", connect.__file__, str(holder)])
+        lines += [f"  ProxyCommand {_no_token(words)} %h %p", "  ProxyUseFdpass yes"]
     write_private(paths.ssh / KNOWN_HOSTS, "\n".join(known) + "\n")
     write_private(paths.ssh_config, "\n".join(lines) + "\n")

@@ -7,7 +7,6 @@ network namespace that one process holds (``holder.py``), and ending that proces
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
 import signal
@@ -18,11 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from l4lab.bundle import Bundle
-from l4lab.bundle.disk import ROOT_DISK
+from l4lab.bundle import Bundle, cache_folder
 from l4lab.command import run
 from l4lab.errors import MachineError
-from l4lab.machines import connect, holder, host, keys, seed
+from l4lab.machines import connect, disks, holder, host, keys, seed, standstill, uml
 from l4lab.machines.driver import MachineStatus
 from l4lab.progress import without_painters
 from l4lab.retry import TimedOut, wait_for
@@ -58,8 +56,19 @@ class LocalDriver:
         if os.uname().machine != "x86_64":
             found.append(f"the processor is {os.uname().machine}; the kernel is built for x86_64")
         found += host.namespace_obstacles()
+        found += [
+            f"{path} has {letters} in it, which the machines' kernel takes for something else: "
+            f"{remedy}"
+            for path, remedy in (
+                (self.paths.machines, "move this folder to a path without"),
+                (cache_folder(), "set L4LAB_CACHE to a folder without"),
+            )
+            if (letters := uml.unspeakable(path))
+        ]
         if not self.running():
             found += self._room_obstacles()
+        elif not all(self._runs(machine.name) for machine in self.topology.machines):
+            found += standstill.obstacles(self.paths.machines)
         return found
 
     def _room_obstacles(self) -> list[str]:
@@ -96,12 +105,31 @@ class LocalDriver:
                     return int(record["pid"])
         return None
 
+    def _runs(self, name: str) -> bool:
+        folder = self.paths.machines / name
+        started, ended = ((folder / file).exists() for file in ("started.json", "ended.json"))
+        return started and not ended and self.running()
+
+    def refuse_paused(self) -> None:
+        """Say so where the machines stand still, for then there is nothing to wait for.
+
+        Raises:
+            MachineError: Their disk is nearly full; they go on by themselves once there is room.
+        """
+        if self._is_paused():
+            raise standstill.refusal(self.paths.machines)
+
+    def _is_paused(self) -> bool:
+        # The mark of a holder that was killed says nothing.
+        return standstill.is_marked(self.paths.machines) and self.running()
+
     def up(self, bundle: Bundle, doing: Callable[[str], None]) -> None:
         """Make and start the machines that do not run, until SSH answers on all.
 
         Raises:
             MachineError: The host cannot have them, one died, or did not answer in time.
         """
+        self.refuse_paused()
         obstacles = self.obstacles()
         if obstacles:
             raise MachineError(
@@ -139,53 +167,19 @@ class LocalDriver:
         processors = host.turned(
             sorted(os.sched_getaffinity(0)), len(self.topology.machines), self.neighbours
         )
-        cpu = processor(number, processors)
+        cpu = uml.processor(number, processors)
         tap = f"tap{number}"
-        disk, base = folder / "disk.cow", bundle.disk
-        kept = read_json(folder / "disk.json")
-        if kept and disk.exists():
-            base = Path(kept["base"])  # a kept disk is only readable over the base it was made on
-        write_json(folder / "disk.json", {"base": str(base)})
-        uml = folder / "uml"
-        # UML deletes what lies in this folder at a clean shutdown: nothing else goes there.
-        shutil.rmtree(uml, ignore_errors=True)
-        uml.mkdir()
-        identity = hashlib.sha256(f"{self.paths.root}/{machine.name}".encode()).hexdigest()[:32]
+        base = disks.base_of(machine.name, folder, bundle.disk, runs=self._runs(machine.name))
+        shutil.rmtree(uml.scratch(folder), ignore_errors=True)
+        uml.scratch(folder).mkdir()
         return {
             "name": machine.name,
             "folder": str(folder),
             "tap": tap,
-            # TMPDIR is where UML keeps the machine's memory; HOME must be set or it panics.
-            "environment": {
-                "HOME": str(uml),
-                "TMPDIR": str(host.memory_folder()),
-                "PATH": os.environ.get("PATH", os.defpath),
-            },
-            "argv": [
-                # One CPU each: a system call is a hand-over between two host processes, and
-                # across CPUs it costs six times as much.
-                shutil.which("taskset") or "taskset",
-                "-c",
-                str(cpu),
-                str(bundle.kernel),
-                f"umid={machine.name}",
-                f"uml_dir={uml}/",
-                f"ubd0={disk},{base}",
-                f"ubd1r={folder / 'seed.tar'}",
-                *ROOT_DISK,
-                f"mem={machine.memory_mib}M",
-                f"vec0:transport=tap,ifname={tap},depth=128,gro=1",
-                "con=null",
-                "con0=null,fd:1",
-                "seccomp=on",
-                f"systemd.hostname={machine.name}",
-                f"systemd.machine_id={identity}",
-                # The labs are about IPv4; a second family doubles what kube-proxy has to write.
-                "ipv6.disable=1",
-                "net.ifnames=0",
-                "panic=-1",
-                "loglevel=4",
-            ],
+            "environment": uml.environment(folder),
+            "argv": uml.words(
+                machine, cpu=cpu, kernel=bundle.kernel, folder=folder, base=base, tap=tap
+            ),
         }
 
     def _forget_end(self, machine: Machine) -> None:
@@ -250,6 +244,7 @@ class LocalDriver:
             ) from late
 
     def _refuse_dead(self) -> None:
+        self.refuse_paused()
         if not self.running():
             raise MachineError(
                 "the process that holds the lab network has died",
@@ -268,13 +263,15 @@ class LocalDriver:
         """Move this process into the lab network.
 
         Raises:
-            MachineError: The lab network is not there, or the kernel refuses.
+            MachineError: The lab network is not there, the kernel refuses, or the machines stand
+                still.
         """
         pid = self._holder()
         if pid is None:
             raise MachineError(
                 "the machines are not up", "the lab network is not there", "./l4lab up"
             )
+        self.refuse_paused()
         try:
             wait_for(
                 "the lab network",
@@ -306,6 +303,7 @@ class LocalDriver:
     def status(self) -> list[MachineStatus]:
         """How each machine is."""
         pid = self._holder()
+        still = standstill.note(self.paths.machines) if self._is_paused() else ""
         found = []
         for machine in self.topology.machines:
             folder = self.paths.machines / machine.name
@@ -313,7 +311,9 @@ class LocalDriver:
             started = read_json(folder / "started.json")
             if pid and started and not ended:
                 memory = host.memory_of(folder)
-                found.append(MachineStatus(name=machine.name, running=True, memory_mib=memory))
+                found.append(
+                    MachineStatus(name=machine.name, running=True, note=still, memory_mib=memory)
+                )
                 continue
             if pid and ended:
                 how = ended["status"]
@@ -337,10 +337,12 @@ class LocalDriver:
         """End the machines; without ``keep_disks`` nothing of them is left.
 
         Raises:
-            MachineError: The kernel did not end them in time.
+            MachineError: The kernel did not end them in time; or their disks are to be kept, and
+                they stand still, so that they cannot bring what they know to them.
         """
         pid = self._holder()
         if pid and keep_disks:
+            self.refuse_paused()
             self._power_off()
         if pid:
             with contextlib.suppress(ProcessLookupError):
@@ -358,6 +360,7 @@ class LocalDriver:
                 ) from late
         self.record.unlink(missing_ok=True)
         if keep_disks:
+            (self.paths.machines / holder.PAUSED).unlink(missing_ok=True)
             for machine in self.topology.machines:
                 (self.paths.machines / machine.name / "started.json").unlink(missing_ok=True)
         else:
@@ -385,15 +388,3 @@ class LocalDriver:
                 lambda: next((status.name for status in self.status() if status.running), None),
                 within=_OFF_DEADLINE,
             )
-
-
-def processor(number: int, processors: list[int]) -> int:
-    """The host processor for the machine at place ``number`` of the topology.
-
-    The control plane comes first and does most of the work: it has the first processor to itself
-    where there are two or more, and the others share the rest.
-    """
-    if number == 0 or len(processors) == 1:
-        return processors[0]
-    others = processors[1:]
-    return others[(number - 1) % len(others)]

@@ -11,17 +11,17 @@ import json
 import shutil
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from l4lab.bundle import Bundle
-from l4lab.command import Result, run
+from l4lab.command import CommandError, Result, run
 from l4lab.errors import MachineError
 from l4lab.machines import demands, given, host
 from l4lab.machines.driver import MachineStatus
-from l4lab.machines.keys import KNOWN_HOSTS
+from l4lab.machines.keys import KNOWN_HOSTS, path_word
 from l4lab.state import Paths, read_json, write_json, write_private
 from l4lab.topology import Given, Machine, Topology
 
@@ -98,6 +98,9 @@ class SshDriver:
     def enter(self) -> None:
         """Nothing: the hosts are in this host's own network."""
 
+    def refuse_paused(self) -> None:
+        """Nothing: the hosts are not ours to stop."""
+
     def status(self) -> list[MachineStatus]:
         """Whether each host answers, and the key it is known by."""
         machines = self.topology.machines
@@ -140,9 +143,9 @@ class SshDriver:
             ]
         lines.append("Host *")
         if self.given.identity:
-            lines += [f'  IdentityFile "{self.given.identity}"', "  IdentitiesOnly yes"]
+            lines += [f"  IdentityFile {path_word(self.given.identity)}", "  IdentitiesOnly yes"]
         lines += [
-            f'  UserKnownHostsFile "{self.known}"',
+            f"  UserKnownHostsFile {path_word(self.known)}",
             "  GlobalKnownHostsFile /dev/null",
             "  StrictHostKeyChecking yes",
             "  UpdateHostKeys no",
@@ -170,7 +173,7 @@ class SshDriver:
         for name, (address, port) in names.items():
             keys: list[str] = []
             for asked in (name, f"[{address}]:{port}", address):
-                said = run(["ssh-keygen", "-F", asked, "-f", file], timeout=10, check=False).stdout
+                said = _run(["ssh-keygen", "-F", asked, "-f", file], timeout=10).stdout
                 keys += [line for line in said.splitlines() if line and not line.startswith("#")]
             if not keys:
                 raise MachineError(
@@ -185,7 +188,7 @@ class SshDriver:
         # The first key a host shows is kept; a given one, or one seen before, must be shown again.
         first = ["-o", "StrictHostKeyChecking=accept-new"] if pin else []
         words = ["ssh", "-F", str(self.paths.ssh_config), *first, name, command]
-        return run(words, timeout=_CONTACT, check=False, input=text)
+        return _run(words, timeout=_CONTACT, text=text)
 
     def _pin(self, name: str) -> Result:
         """Meet a host for the first time: its key is kept whether or not we may log in."""
@@ -233,9 +236,18 @@ class SshDriver:
         return self.paths.ssh_config.exists() and self._ssh(machine.name, "true").succeeded
 
     def _fingerprints(self) -> dict[str, str]:
-        said = run(["ssh-keygen", "-l", "-f", self.known], timeout=10, check=False).stdout
+        said = _run(["ssh-keygen", "-l", "-f", self.known], timeout=10).stdout
         words = [line.split() for line in said.splitlines()]
         return {line[2]: f"{line[1]} {line[-1]}" for line in words if len(line) > 3}  # noqa: PLR2004  # bits, digest, name, kind
+
+
+def _run(argv: Sequence[str | Path], *, timeout: float, text: str = "") -> Result:
+    try:
+        return run(argv, timeout=timeout, check=False, input=text)
+    except CommandError as failed:
+        raise MachineError(
+            failed.brief, failed.reason, "apt-get install openssh-client, then the same again"
+        ) from failed
 
 
 def api_faults(machine: Machine) -> list[str]:

@@ -37,12 +37,10 @@ def sweep(access: Access, last: Iterable[Difference], now: Iterable[Difference])
     before = {(one.where, one.what) for one in last}
     for one in now:
         if one.mend and one.mend.argv[0] in _PROGRAMS and (one.where, one.what) in before:
-            words[one.where].add(shlex.join(one.mend.argv))
+            words[one.where].add(shlex.join(access.topology.as_root(one.where, one.mend.argv)))
     for name, commands in words.items():
-        machine = access.topology.machine(name)
-        sudo = "sudo -n " if machine and machine.user != "root" else ""
         # Both fail where there is nothing any more: that is as wanted.
-        script = "".join(f"{sudo}{command}; " for command in sorted(commands))
+        script = "".join(f"{command}; " for command in sorted(commands))
         quiet = f"{{ {script}}} >/dev/null 2>&1; true"
         argv: list[str | Path] = ["ssh", "-F", access.paths.ssh_config, name, quiet]
         try:

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from l4lab.place import CLASS
+
 Json = dict[str, Any]
 
 _SERVICE_NAME: Final = "kubernetes.io/service-name"
@@ -163,6 +165,24 @@ class Objects:
     def of_namespace(self, name: str) -> list[Json]:
         """The objects in a namespace."""
         return [item for item in self.items if item["metadata"].get("namespace") == name]
+
+    def class_spaces(self) -> frozenset[str]:
+        """The namespaces that a class has given to its students."""
+        return frozenset(
+            item["metadata"]["name"]
+            for item in self.items
+            if item["kind"] == "Namespace" and CLASS in (item["metadata"].get("labels") or {})
+        )
+
+    def of_classes(self) -> frozenset[str]:
+        """The labels of what classes have put there, and of all in their students' namespaces."""
+        spaces = self.class_spaces()
+        return frozenset(
+            label(item)
+            for item in self.items
+            if item["metadata"].get("namespace") in spaces
+            or CLASS in (item["metadata"].get("labels") or {})
+        )
 
     def below(self, roots: frozenset[str]) -> list[Json]:
         """The objects with these labels, and all that came of them."""

@@ -1,5 +1,6 @@
 """The public entry: what it leaves in the cluster's logs, and that it tidies up."""
 
+import errno
 import json
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,3 +52,19 @@ def test_a_red_run_names_its_bundle(access, world):
     assert report.diagnosis.parent == access.paths.logs
     assert str(report.diagnosis) in report.render(False)
     assert json.loads(report.to_json())["diagnosis"] == str(report.diagnosis)
+
+
+def test_evidence_that_cannot_be_kept_hides_nothing_that_was_found(access, world, monkeypatch):
+    world.scheduler["k8s-node01"] = "wrr"
+
+    def full(*_words, **_more):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(runner, "write_private", full)
+    report = run_lab(LAB, access, only=["ipvs-scheduler"], patience=0.0)
+    assert report.red == ("ipvs-scheduler",)
+    assert report.diagnosis is None
+    assert "No space left" in json.loads(report.to_json())["undiagnosed"]
+    assert report.render(False).endswith(
+        "evidence was not kept: OSError: [Errno 28] No space left on device"
+    )

@@ -21,6 +21,7 @@ class FakeDriver:
         self.paths = paths
         self.hinders = []
         self.entered = False
+        self.still = False
 
     def _told(self, line):
         log = self.paths.root.parent.parent / LOG
@@ -48,6 +49,10 @@ class FakeDriver:
         if not any(status.running for status in self.status()):
             raise MachineError("the machines are not up", "none runs", "./l4lab up")
         self.entered = True
+
+    def refuse_paused(self):
+        if self.still:
+            raise MachineError("the machines stand still", "told to", "the same command again")
 
     def status(self):
         return [

@@ -21,7 +21,7 @@ MAKERS = [LocalDriver, FakeDriver]
 DRIVER_CLASSES = [*MAKERS, SshDriver]
 # What a settings file must say for a driver beside its name.
 NEEDED = {"ssh": {"network": {"nodes": "192.168.9.0/24"}, "machines": MACHINES}}
-MEMBERS = ["obstacles", "up", "enter", "status", "down"]
+MEMBERS = ["obstacles", "up", "enter", "refuse_paused", "status", "down"]
 
 
 @pytest.fixture(params=MAKERS, ids=lambda kind: kind.__name__)
@@ -73,6 +73,10 @@ def test_there_is_nothing_to_enter_before_up(driver):
     with pytest.raises(MachineError) as raised:
         driver.enter()
     assert raised.value.resolution == "./l4lab up"
+
+
+def test_nothing_stands_still_before_up(driver):
+    driver.refuse_paused()
 
 
 @pytest.mark.parametrize("keep_disks", [False, True])

@@ -16,7 +16,7 @@ import pytest
 from l4lab.bundle import Bundle
 from l4lab.bundle.disk import ROOT_DISK
 from l4lab.errors import MachineError
-from l4lab.machines import connect, holder, host, keys, local, seed
+from l4lab.machines import connect, holder, host, keys, local, seed, uml
 from l4lab.settings import parse
 from l4lab.state import paths_of, write_json
 
@@ -63,7 +63,7 @@ def test_each_machine_is_on_one_processor_and_the_control_plane_shares_none(spec
     [([3], [3, 3, 3, 3]), ([0, 1, 2], [0, 1, 2, 1]), ([0, 1, 2, 3, 4], [0, 1, 2, 3])],
 )
 def test_machines_are_spread_over_the_processors(processors, wanted):
-    assert [local.processor(number, processors) for number in range(4)] == wanted
+    assert [uml.processor(number, processors) for number in range(4)] == wanted
 
 
 def test_every_machine_has_its_own_name_tap_disk_and_identity(spec, driver, tmp_path):
@@ -332,7 +332,7 @@ def test_control_planes_of_like_clusters_share_processors_evenly(count, machines
     clusters = [host.turned(processors, machines, place) for place in range(count)]
     assert all(sorted(one) == processors for one in clusters)
     assert clusters[0] == processors, "the first is as one alone"
-    assert sorted(local.processor(0, one) for one in clusters) == processors
+    assert sorted(uml.processor(0, one) for one in clusters) == processors
     if 2 * machines <= count:
-        two = [local.processor(n, one) for one in clusters[:2] for n in range(machines)]
+        two = [uml.processor(n, one) for one in clusters[:2] for n in range(machines)]
         assert two == processors[: 2 * machines], "side by side where there is room"

@@ -30,7 +30,7 @@ pytestmark = [
 GATEWAY = "192.168.128.1"
 
 KERNEL = """\
-import socket, subprocess, sys, tarfile
+import socket, subprocess, sys, tarfile, time
 from pathlib import Path
 words = dict(word.split("=", 1) for word in sys.argv[1:] if "=" in word)
 with tarfile.open(words["ubd1r"]) as seed:
@@ -39,6 +39,8 @@ address = facts.split("ADDRESS=")[1].split()[0]
 disk = Path(words["ubd0"].split(",")[0])
 disk.touch()
 print("console of", words["umid"], flush=True)
+while disk.with_name("mute").exists():
+    time.sleep(0.1)
 if disk.with_name("broken").exists():
     sys.exit("Kernel panic: told to")
 subprocess.run(["ip", "address", "replace", address + "/32", "dev", "lab0"], check=True)

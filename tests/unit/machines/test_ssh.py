@@ -71,6 +71,16 @@ def test_a_jump_host_is_met_first(driver, monkeypatch):
     assert met == ["l4lab-jump", "l4lab-jump"]
 
 
+def test_without_ssh_s_programs_it_is_said_what_to_install(driver, tmp_path, monkeypatch):
+    made = driver()
+    write_private(made.known, "x")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MachineError) as raised:
+        made.status()
+    assert raised.value.brief == "cannot run ssh-keygen"
+    assert raised.value.resolution.startswith("apt-get install openssh-client")
+
+
 def a_key(folder, name):
     words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", folder / name]
     subprocess.run(words, check=True, timeout=20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,17 @@ def test_logs_and_connections_of_what_is_gone_are_dropped_and_nothing_else(ran, 
             f"{{ conntrack -D -p tcp --orig-dst 10.10.0.7; rm -r {LOGS}; }} >/dev/null 2>&1; true",
         ]
     ]
+
+
+def test_it_is_root_who_drops_them_whoever_logs_in(ran, access):
+    own = tuple(replace(machine, user="admin") for machine in access.topology.machines)
+    given = replace(access, topology=replace(access.topology, machines=own))
+    left = differences(**{"k8s-node01": LEFT})
+    mends.sweep(given, left, left)
+    [[name, script]] = ran
+    assert name == "k8s-node01"
+    assert "{ sudo -n -- conntrack -D" in script
+    assert f"; sudo -n -- rm -r {LOGS};" in script
 
 
 def test_what_only_the_last_look_saw_is_left_alone(ran, access):
