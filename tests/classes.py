@@ -21,6 +21,32 @@ def service(**spec):
     return json.dumps({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": body})
 
 
+def sized(**resources):
+    return pod(containers=[{"name": "c", "image": "x", "resources": resources}])
+
+
+def slice_of(address):
+    return json.dumps(
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {"name": "bad", "labels": {"kubernetes.io/service-name": "my-nginx"}},
+            "addressType": "IPv4",
+            "ports": [{"port": 80}],
+            "endpoints": [{"addresses": [address]}],
+        }
+    )
+
+
+ENDPOINTS = json.dumps(
+    {
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": {"name": "bad"},
+        "subsets": [{"addresses": [{"ip": "10.244.1.7"}], "ports": [{"port": 80}]}],
+    }
+)
+NONE = {"cpu": "0", "memory": "0"}
 ENDLESS = json.dumps(
     {
         "apiVersion": "v1",
@@ -48,6 +74,18 @@ REFUSED = {
         "exceeded quota",
     ),
     "endless": (ENDLESS, "without an end"),
+    "no-bound": (sized(requests=NONE, limits={"memory": "0"}), "minimum memory usage"),
+    "no-request": (sized(requests=NONE, limits={"memory": "10Mi"}), "minimum memory usage"),
+    "no-bound-of-all": (pod(resources={"requests": NONE, "limits": NONE}), "pod limits"),
+    "first-in-line": (pod(priorityClassName="system-cluster-critical"), "exceeded quota"),
+    "past-the-scheduler": (pod(nodeName="k8s-node01"), "the scheduler's to choose"),
+    "control-plane": (
+        pod(tolerations=[{"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}]),
+        "not for the control plane",
+    ),
+    "any-taint": (pod(tolerations=[{"operator": "Exists"}]), "not for the control plane"),
+    "endpoints": (ENDPOINTS, 'cannot create resource "endpoints"'),
+    "endpoint-slice": (slice_of("10.244.1.7"), 'cannot create resource "endpointslices"'),
 }
 """Manifests that a student whose node ports are 30400 to 30409 offers, and what is said to them."""
 

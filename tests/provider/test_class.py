@@ -5,19 +5,22 @@ Networks and kernels are for tests/cluster/test_class.py; here pods never run.
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from l4lab import command
+from l4lab import command, proof
 from l4lab.classroom import Classroom, Limits, Student, reset, results, verbs
 from l4lab.classroom.room import Room, known_places
 from l4lab.lab import get_lab
 from l4lab.place import Place
 from l4lab.progress import Progress
 from l4lab.proof import api
+from l4lab.pulumi_cli import checkpoint
+from l4lab.retry import wait_for
 from l4lab.settings import parse
-from l4lab.state import Access, Paths
+from l4lab.state import Access, Paths, write_json, write_private
 from l4lab.topology import Topology
 from tests.classes import REFUSED, big_pod, forbidden
 
@@ -182,20 +185,115 @@ def test_a_reset_does_what_the_dry_run_said_and_touches_nobody_else(room):
     assert again.lines == ()
 
 
-def test_a_second_up_changes_nothing_and_other_limits_want_a_clean_namespace(room):
+def test_pods_of_controllers_are_held_to_the_same(room, server):
+    """A template is no pod: its pods are refused when they are to be made."""
+    tolerated = {"tolerations": [{"operator": "Exists"}]}
+    for name, spec, says in (
+        ("critical", {"priorityClassName": "system-cluster-critical"}, "exceeded quota"),
+        ("placed", {"nodeName": "k8s-node01"}, "the scheduler's to choose"),
+        ("tolerant", tolerated, "not for the control plane"),
+    ):
+        made = ask(room, ANN, "create", "deployment", name, "--image=x", "--replicas=0")
+        assert made.succeeded, made.stderr
+        change = json.dumps({"spec": {"replicas": 1, "template": {"spec": spec}}})
+        assert ask(room, ANN, "patch", "deployment", name, "-p", change).succeeded
+
+        def refused_one(name=name, says=says):
+            found = server.get(f"/apis/apps/v1/namespaces/ann/deployments/{name}")
+            said = [one.get("message", "") for one in found["status"].get("conditions", [])]
+            return None if any(says in one for one in said) else str(said)
+
+        wait_for(f"the refusal of {name}'s pod", refused_one, within=60)
+    assert ask(room, ANN, "get", "pods", "-o", "name").stdout == ""
+
+
+def test_a_pod_that_tolerates_more_once_it_is_there_is_refused_too(room):
+    assert ask(room, ANN, "run", "small", "--image=x").succeeded
+    more = [{"op": "add", "path": "/spec/tolerations/-", "value": {"operator": "Exists"}}]
+    change = ("--type=json", "-p", json.dumps(more))
+    refused(ask(room, ANN, "patch", "pod", "small", *change), "not for the control plane")
+
+
+def test_pods_that_have_ended_are_counted(room, server):
+    """They are objects all the same: without a bound a student fills etcd with them."""
+    hard = server.get("/api/v1/namespaces/ann/resourcequotas/class")["status"]["hard"]
+    assert hard["count/pods"] == "56"
+    assert hard["count/controllerrevisions.apps"] == "100"
+
+
+def test_a_second_up_changes_nothing(room):
     taken = room.fingerprint(ANN).read_text()
     work_of(room, ANN)
     assert_well(verbs.up(room, (ANN,)))
     assert room.fingerprint(ANN).read_text() == taken
+
+
+def test_other_bounds_are_given_to_whoever_has_work_and_a_reset_is_clean_after_it(room, server):
+    def hard(student):
+        path = f"/api/v1/namespaces/{student.id}/resourcequotas/class"
+        return server.get(path)["spec"]["hard"]
+
+    work_of(room, ANN)
     wider = Classroom(name="test", students=CLASS.students, labs=CLASS.labs, limits=Limits(pods=7))
     other = Room(classroom=wider, access=room.access, progress=room.progress)
-    [dirty] = verbs.up(other, (ANN,))
-    assert not dirty.ok
-    assert "there is work in the namespace" in dirty.note
-    [bob] = verbs.up(other, (BOB,))
-    assert bob.ok
-    assert_well(verbs.up(room, (BOB,)))
+    others, before = hard(BOB), names_of(room, ANN)
+    assert_well(verbs.up(other, (ANN,)))
+    assert (hard(ANN)["pods"], hard(BOB)) == ("7", others)
+    assert names_of(room, ANN) == before
+    [done] = reset.reset(other, (ANN,))
+    assert done.ok, done.lines
+    assert "delete Deployment web" in done.lines
+    assert_well(verbs.up(room, (ANN,)))
+    assert hard(ANN) == others
+
+
+def test_an_up_that_was_cut_off_does_not_take_work_for_the_clean_state(room):
+    work_of(room, ANN)
+    room.made(ANN).unlink()  # it is written when the fingerprint is
+    [ann, bob] = verbs.up(room, CLASS.students)
+    assert not ann.ok
+    assert "there is work in the namespace" in ann.note
+    assert ann.next == "./l4lab class reset --only ann, then class up"
+    assert bob.ok, bob.note
     assert results.failed_last(room.paths, "up") == ["ann"]
+    reset.reset(room, (ANN,))
+    assert_well(verbs.up(room, (ANN,)))
+
+
+def test_the_clean_state_of_another_cluster_is_neither_trusted_nor_kept(room):
+    """Machines were reset and built on again: the class is known, and its namespaces are gone."""
+    old = {"cluster": "another", "objects": []}
+    write_json(room.made(ANN), old)
+    taken = proof.read_json(room.fingerprint(ANN))
+    spoilt = replace(taken, facts={**taken.facts, "cluster": {"Service ann/old": "x"}})
+    proof.write_json(room.fingerprint(ANN), spoilt)
+    [ann] = reset.reset(room, (ANN,))
+    assert "was on another cluster" in ann.note
+    assert_well(verbs.up(room, (ANN,)))
+    assert proof.read_json(room.fingerprint(ANN)).facts == taken.facts
+    assert_well(reset.reset(room, (ANN,)))
+
+
+def test_a_damaged_stack_stops_nobodys_reset(room):
+    lab = get_lab(PROJECT, "clusterip")
+    for student in CLASS.students:
+        work_of(room, student)
+    made = [{"type": "kubernetes:core/v1:Service", "id": "bob/web"}]
+    state = json.dumps({"checkpoint": {"latest": {"resources": made}}})
+    write_private(checkpoint(room.paths, "clusterip.ann"), state[:40])
+    write_private(checkpoint(room.paths, "clusterip.bob"), state)
+    ann, bob = reset.reset(room, CLASS.students, lab=lab)
+    assert not ann.ok
+    assert "stack clusterip.ann" in ann.note
+    assert "Service web" in names_of(room, ANN)
+    assert bob.lines == ("delete Service web", "forget stack clusterip.bob")
+    assert bob.ok, bob.note
+    assert "Service web" not in names_of(room, BOB)
+    [done] = reset.reset(room, (ANN,))
+    assert done.ok, done.note
+    assert "forget stack clusterip.ann" in done.lines
+    assert not checkpoint(room.paths, "clusterip.ann").exists()
+    assert "Service web" not in names_of(room, ANN)
 
 
 def test_a_namespace_of_somebody_else_is_left_alone(room, server):

@@ -50,6 +50,10 @@ def up(clusters: Clusters, students: Sequence[Student]) -> list[Outcome]:
             "./l4lab class down with shape: shared, then with shape: each again",
         )
     clusters.refuse_too_many(students)
+    everybody = clusters.classroom.students
+    running = any(clusters.state(one).own_settings.is_file() for one in everybody)
+    if moved := results.begin(clusters.paths, clusters.classroom, running=running):
+        clusters.progress.say(f"the results of an earlier class are now in {moved}")
     # Once, before all of them ask for it.
     for origin in dict.fromkeys(clusters.wanted(one).settings.origin for one in students):
         bundles.ensure(clusters.progress, origin=origin)
@@ -257,7 +261,7 @@ def down(clusters: Clusters, students: Sequence[Student]) -> list[Outcome]:
             shutil.rmtree(clusters.paths.classroom / outcome.student, ignore_errors=True)
     everybody = clusters.classroom.students
     if not any(clusters.state(one).root.exists() for one in everybody):
-        shutil.rmtree(clusters.paths.classroom / "last", ignore_errors=True)
+        results.end(clusters.paths)
     root = clusters.paths.root
     for folder in (clusters.paths.classroom, root, root.parent):
         with contextlib.suppress(OSError):

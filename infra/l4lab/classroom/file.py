@@ -118,7 +118,16 @@ def _limits(reader: Reader, raw: object, shape: str) -> Limits:
             raise reader.wrong(
                 f"limits.{key}", f"{value!r} cannot be", f"a whole number from {least} to {most}"
             )
-    return Limits(**given)
+    limits = Limits(**given)
+    for key, unit in (("cpu", "thousandths of a processor"), ("memory", "MiB")):
+        share = getattr(limits, key)
+        if share < limits.pods:  # a pod's part would be 0, which is no bound
+            raise reader.wrong(
+                f"limits.{key}",
+                f"{share} {unit} are less than one for each of {limits.pods} pods",
+                f"at least {limits.pods}, or a smaller limits.pods",
+            )
+    return limits
 
 
 def _students(reader: Reader, raw: object) -> dict[str, str]:

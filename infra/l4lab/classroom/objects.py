@@ -7,11 +7,11 @@ from ipaddress import IPv4Address
 from typing import Any, Final
 
 from l4lab.classroom.model import Classroom, Student
+from l4lab.place import CLASS
 from l4lab.topology import Networks
 
 Json = dict[str, Any]
 
-CLASS: Final = "l4lab/class"
 STUDENT: Final = "l4lab/student"
 _FIRST_PORT: Final = "l4lab/first-node-port"
 _LAST_PORT: Final = "l4lab/last-node-port"
@@ -19,6 +19,7 @@ LOGIN: Final = "student"
 """The service account that a student is."""
 _OURS: Final = "class"
 _RULES: Final = "l4lab-class"
+_CONTROL_PLANE: Final = "node-role.kubernetes.io/control-plane"
 _READ: Final = ["get", "list", "watch"]
 _ALL: Final = [*_READ, "create", "update", "patch", "delete", "deletecollection"]
 _RBAC: Final = "rbac.authorization.k8s.io"
@@ -29,6 +30,8 @@ def of_class() -> list[Json]:
     own = f"int(namespaceObject.metadata.annotations['{_FIRST_PORT}'])"
     last = f"int(namespaceObject.metadata.annotations['{_LAST_PORT}'])"
     chosen = f"has(p.nodePort) && p.nodePort >= {own} && p.nodePort <= {last}"
+    # One without a key stands for every taint.
+    elsewhere = f"has(t.key) && t.key != '' && t.key != '{_CONTROL_PLANE}'"
     spec = {
         "failurePolicy": "Fail",
         "matchConstraints": {
@@ -38,7 +41,7 @@ def of_class() -> list[Json]:
                     "apiGroups": [""],
                     "apiVersions": ["v1"],
                     "operations": ["CREATE", "UPDATE"],
-                    "resources": ["services", "secrets"],
+                    "resources": ["services", "secrets", "pods"],
                 }
             ],
         },
@@ -62,6 +65,19 @@ def of_class() -> list[Json]:
                 "expression": "object.kind != 'Secret' || !has(object.type) || "
                 "object.type != 'kubernetes.io/service-account-token'",
                 "message": "a token without an end is not for a class",
+            },
+            {
+                # It passes by the scheduler, so by the room that nodes have. Binding is another
+                # request, and no student's.
+                "expression": "object.kind != 'Pod' || request.operation != 'CREATE' || "
+                "!has(object.spec.nodeName) || object.spec.nodeName == ''",
+                "message": "nodeName is the scheduler's to choose",
+            },
+            {
+                # Pods of before may leave: finalizers are taken off by an update.
+                "expression": "object.kind != 'Pod' || has(object.metadata.deletionTimestamp) || "
+                f"!has(object.spec.tolerations) || object.spec.tolerations.all(t, {elsewhere})",
+                "message": "pods of a class are not for the control plane",
             },
         ],
     }
@@ -120,9 +136,12 @@ def _bounds(space: str, classroom: Classroom) -> list[Json]:
         "configmaps": "20",
         "secrets": "20",
         "persistentvolumeclaims": "0",
+        # "pods" passes over those that have ended.
+        "count/pods": str(limits.pods + 50),
         "count/deployments.apps": "20",
         "count/replicasets.apps": "100",
         "count/statefulsets.apps": "20",
+        "count/controllerrevisions.apps": "100",
         "count/endpointslices.discovery.k8s.io": "60",
     }
     memory = limits.memory // limits.pods
@@ -130,9 +149,15 @@ def _bounds(space: str, classroom: Classroom) -> list[Json]:
         "type": "Container",
         "defaultRequest": {"cpu": f"{limits.cpu // limits.pods}m", "memory": f"{memory}Mi"},
         "default": {"memory": f"{2 * memory}Mi"},
+        # A limit of 0 is none, and adds nothing to what the quota counts.
+        "min": {"cpu": "1m", "memory": "1Mi"},
     }
+    # Such pods would push others' pods off a node. A quota's scopes are for all it counts.
+    by_class = {"scopeName": "PriorityClass", "operator": "Exists"}
+    no_class = {"hard": {"pods": "0"}, "scopeSelector": {"matchExpressions": [by_class]}}
     return [
         _object("v1", "ResourceQuota", _OURS, space, spec={"hard": hard}),
+        _object("v1", "ResourceQuota", f"{_OURS}-priority", space, spec=no_class),
         _object("v1", "LimitRange", _OURS, space, spec={"limits": [container]}),
     ]
 
@@ -168,13 +193,15 @@ def _block(network: str) -> Json:
 def _login(space: str) -> list[Json]:
     """A service account, and a role that reaches its namespace only, and not its own bounds."""
     rules = [
-        _rule([""], ["pods", "services", "configmaps", "secrets", "endpoints"], _ALL),
+        _rule([""], ["pods", "services", "configmaps", "secrets"], _ALL),
         _rule([""], ["pods/log"], ["get"]),
         _rule([""], ["pods/exec", "pods/portforward"], ["get", "create"]),
         _rule(["apps"], ["deployments", "replicasets", "statefulsets"], _ALL),
         _rule(["apps"], ["deployments/scale", "statefulsets/scale"], ["get", "update", "patch"]),
-        _rule(["discovery.k8s.io"], ["endpointslices"], _ALL),
         _rule([""], ["events", "resourcequotas", "limitranges", "serviceaccounts"], _READ),
+        # Whoever writes these leads a Service to any pod: past the network policy, by a node port.
+        _rule([""], ["endpoints"], _READ),
+        _rule(["discovery.k8s.io"], ["endpointslices"], _READ),
         _rule(["networking.k8s.io"], ["networkpolicies"], _READ),
     ]
     role = _object(f"{_RBAC}/v1", "Role", LOGIN, space)

@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import Any, Final
 
 from l4lab import proof, pulumi_cli
-from l4lab.classroom import plan, results
+from l4lab.classroom import clean, plan, results
 from l4lab.classroom.crew import Tell
 from l4lab.classroom.kubectl import Kubectl
 from l4lab.classroom.model import Outcome, Student
 from l4lab.classroom.objects import LOGIN
 from l4lab.classroom.room import Room, stacks_of, tunnels_of
-from l4lab.errors import MachineError
+from l4lab.errors import L4labError, MachineError, StackError
 from l4lab.lab import Lab
 from l4lab.proof import api
 from l4lab.proof.mends import sweep
@@ -24,8 +24,6 @@ from l4lab.state import Paths, lock, write_private
 Json = dict[str, Any]
 
 GONE_WITHIN: Final = 180.0  # one reset among thirty students was seen to need 81 s
-SETTLED_WITHIN: Final = 40.0  # kube-proxy was seen to need 23 s on a busy machine
-EVERY: Final = 1.0
 
 
 def reset(
@@ -44,17 +42,25 @@ def reset(
         MachineError: The cluster does not answer.
     """
     items = api.read(room.paths.kubeconfig)
-    tunnels, objects = tunnels_of(items), Objects(items)
+    tunnels, objects, cluster = tunnels_of(items), Objects(items), clean.cluster_of(items)
     plans: dict[str, plan.Plan] = {}
+    unplanned: dict[str, L4labError] = {}
     scopes: dict[str, proof.Scope] = {}
     for student in students:
         wanted = room.wanted(student, tunnels)
-        plans[student.id] = plan_for(room, student, items, wanted, lab=lab)
+        try:
+            clean.refuse_other_cluster(room, student, cluster)
+            plans[student.id] = plan_for(room, student, items, wanted, lab=lab)
+        except L4labError as failed:
+            unplanned[student.id] = failed  # told in this student's turn: the others get theirs
         own = objects.marks_of(objects.of_namespace(student.place.namespace))
-        scopes[student.id] = replace(_scope(student), marks=_scope(student).marks | own)
+        scope = clean.scope_of(student)
+        scopes[student.id] = replace(scope, marks=scope.marks | own)
 
     def one(student: Student, tell: Tell) -> Outcome:
         began = time.monotonic()
+        if student.id in unplanned:
+            raise unplanned[student.id]
         todo = plans[student.id]
         if not dry_run:
             with room.held(student):
@@ -84,25 +90,41 @@ def plan_for(
     *,
     lab: Lab | None = None,
 ) -> plan.Plan:
-    """What a reset of one student would do, seen from all objects of the cluster."""
+    """What a reset of one student would do, seen from all objects of the cluster.
+
+    Raises:
+        StackError: Nobody can say what is the lab's: its stack's state cannot be read. A reset of
+            the whole namespace does not ask for it.
+    """
     names = [lab.name] if lab else None
     stacks = stacks_of(room.paths, student, names)
     only = None
     if lab:
-        only = {label for one in stacks for label in _labels_of(room.paths, one)}
+        try:
+            only = {label for one in stacks for label in _labels_of(room.paths, one)}
+        except StackError as failed:
+            failed.resolution = f"./l4lab class reset --only {student.id}: it needs no stack"
+            raise
     return plan.make(
         items, namespace=student.place.namespace, wanted=wanted, stacks=stacks, only=only
     )
 
 
 def _labels_of(paths: Paths, name: str) -> set[str]:
-    """Kind and name of what a stack has made."""
-    resources = (pulumi_cli.kept_state(paths, name) or {}).get("resources") or []
-    return {
-        f"{one['type'].rpartition(':')[2]} {one['id'].rpartition('/')[2]}"
-        for one in resources
-        if one["type"].startswith("kubernetes:") and one.get("id")
-    }
+    """Kind and name of what a stack has made.
+
+    Raises:
+        StackError: Its state cannot be read.
+    """
+    try:
+        resources = (pulumi_cli.kept_state(paths, name) or {}).get("resources") or []
+        return {
+            f"{one['type'].rpartition(':')[2]} {one['id'].rpartition('/')[2]}"
+            for one in resources
+            if one["type"].startswith("kubernetes:") and one.get("id")
+        }
+    except (AttributeError, KeyError, TypeError) as failed:
+        raise StackError(f"cannot read the state of stack {name}", repr(failed)) from failed
 
 
 def _carry_out(room: Room, student: Student, todo: plan.Plan, tell: Tell) -> None:
@@ -157,7 +179,7 @@ def _prove(
     told = {one.student: one for one in outcomes}
     before = {}
     for student in students:
-        taken = proof.read_json(room.fingerprint(student))
+        taken = clean.kept(room, student)
         if not told[student.id].ok:
             continue
         if taken is None:
@@ -170,7 +192,7 @@ def _prove(
             continue
         before[student.id] = taken
     open_ = list(before)
-    waiting = proof.Patience(SETTLED_WITHIN)
+    waiting = proof.Patience(clean.SETTLED_WITHIN)
     last: list[proof.Difference] = []
     with room.progress.step("prove it") as step:
         while open_:
@@ -189,7 +211,7 @@ def _prove(
                 last = left
                 first = found[open_[0]].differences[0]
                 step.doing = f"{open_[0]}: {first}"
-                time.sleep(EVERY)
+                time.sleep(clean.EVERY)
     return [told[student.id] for student in students]
 
 
@@ -202,37 +224,3 @@ def _with_proof(outcome: Outcome, verdict: proof.Proof) -> Outcome:
         lines=(*outcome.lines, *lines[1:]),
         data={**outcome.data, "proof": verdict.to_data()},
     )
-
-
-def take_fingerprints(room: Room, students: Sequence[Student]) -> None:
-    """Keep what is there now of those who have no fingerprint yet, when two looks were the same.
-
-    Raises:
-        MachineError: The cluster does not answer.
-    """
-    missing = [one for one in students if not room.fingerprint(one).is_file()]
-    if not missing:
-        return
-    scopes = [_scope(one) for one in missing]
-    with room.progress.step("fingerprints") as step:
-        deadline = time.monotonic() + SETTLED_WITHIN
-        last = proof.snapshots(room.access, scopes)
-        while time.monotonic() < deadline:
-            time.sleep(EVERY)
-            now = proof.snapshots(room.access, scopes)
-            moving = [
-                student.id
-                for student, old, new in zip(missing, last, now, strict=True)
-                if not proof.compare(old, new).clean
-            ]
-            last = now
-            if not moving:
-                break
-            step.doing = f"still changing: {', '.join(moving)}"
-        for student, taken in zip(missing, last, strict=True):
-            proof.write_json(room.fingerprint(student), taken)
-        step.note = f"{len(missing)} taken"
-
-
-def _scope(student: Student) -> proof.Scope:
-    return proof.Scope.namespace(student.place.namespace, node_ports=student.place.node_ports)

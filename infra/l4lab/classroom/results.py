@@ -1,9 +1,15 @@
-"""What came of the checks of a class: kept apart from what a reset takes away."""
+"""What came of the checks of a class: kept apart from what a reset takes away.
+
+They are of one class: from its first ``class up`` to its end, under one name. Results outlive all
+of that, so what is there when another class begins is moved out of its way.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
+import shutil
+import tempfile
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +25,7 @@ from l4lab.classroom.model import Classroom, Outcome, Student
 from l4lab.state import Paths, read_json, write_json
 
 _EVIDENCE: Final = 400
+_EARLIER: Final = "_earlier"  # no student can be called so
 _GREEN: Final = ("pass", "skip")
 COLUMNS: Final = ("student", "name", "lab", "check", "vantage", "state", "evidence", "measured")
 
@@ -35,6 +42,44 @@ class Row:
     state: str
     evidence: str
     measured: str
+
+
+def begin(paths: Paths, classroom: Classroom, *, running: bool) -> Path | None:
+    """Begin with no results where a class is made anew.
+
+    Args:
+        paths: The state.
+        classroom: The class that is being brought up.
+        running: Whether a student of a class has a place, or a cluster, already.
+
+    Returns:
+        Where the results of the earlier class are now; None where there were none.
+    """
+    known = read_json(_record(paths)) or {"name": classroom.name}
+    moved = None
+    if not running or known["name"] != classroom.name:
+        moved = _set_aside(paths)
+    write_json(_record(paths), {"name": classroom.name})
+    return moved
+
+
+def end(paths: Paths) -> None:
+    """Forget who failed, and that there was a class; its results are kept."""
+    shutil.rmtree(_last(paths, "any").parent, ignore_errors=True)
+    _record(paths).unlink(missing_ok=True)
+
+
+def _set_aside(paths: Paths) -> Path | None:
+    root = paths.class_results
+    found = [one for one in root.iterdir() if one.name != _EARLIER] if root.is_dir() else []
+    if not found:
+        return None
+    (root / _EARLIER).mkdir(mode=0o700, exist_ok=True)
+    today = datetime.now(UTC).strftime("%Y-%m-%d")
+    aside = Path(tempfile.mkdtemp(prefix=f"{today}-", dir=root / _EARLIER))
+    for one in found:
+        one.rename(aside / one.name)
+    return aside
 
 
 def keep(paths: Paths, student: str, report: LabReport) -> None:
@@ -155,3 +200,7 @@ def _file(paths: Paths, student: str, lab: str) -> Path:
 
 def _last(paths: Paths, turn: str) -> Path:
     return paths.classroom / "last" / f"{turn}.json"
+
+
+def _record(paths: Paths) -> Path:
+    return paths.classroom / "class.json"

@@ -71,6 +71,10 @@ class Room:
         """The file with the student's clean state."""
         return self.paths.classroom / student.id / "fingerprint.json"
 
+    def made(self, student: Student) -> Path:
+        """The file with the objects of the class that belong to that state, and their cluster."""
+        return self.paths.classroom / student.id / "made.json"
+
     def wanted(self, student: Student, tunnels: Sequence[IPv4Address]) -> list[Json]:
         """What the student should have."""
         return of_student(student, self.classroom, self.access.topology.networks, tunnels)

@@ -10,18 +10,18 @@ from typing import Any
 
 from l4lab import stack
 from l4lab.checks import run_lab
-from l4lab.classroom import results
+from l4lab.classroom import clean, results
 from l4lab.classroom.crew import Tell
 from l4lab.classroom.kubectl import Kubectl, obstacle
 from l4lab.classroom.model import Outcome, Student
 from l4lab.classroom.objects import STUDENT, of_class
-from l4lab.classroom.reset import GONE_WITHIN, forget, give_login, plan_for, take_fingerprints
+from l4lab.classroom.reset import GONE_WITHIN, forget, give_login, plan_for
 from l4lab.classroom.room import Room, known_places, stacks_of, tunnels_of
 from l4lab.errors import MachineError, UsageError
 from l4lab.lab import Lab
 from l4lab.proof import api
 from l4lab.proof.kept import deployed_words, missing
-from l4lab.state import read_json, write_json
+from l4lab.state import write_json
 
 Json = dict[str, Any]
 
@@ -37,30 +37,36 @@ def up(room: Room, students: Sequence[Student]) -> list[Outcome]:
     """
     kubectl = Kubectl(room.access)
     items = api.read(room.paths.kubeconfig)
-    tunnels = tunnels_of(items)
+    cluster, tunnels = clean.cluster_of(items), tunnels_of(items)
+    made: dict[str, Json] = {
+        one.id: {"cluster": cluster, "objects": room.wanted(one, tunnels)} for one in students
+    }
     spaces = {one["metadata"]["name"]: one for one in items if one["kind"] == "Namespace"}
+    running = bool(known_places(room.paths))
+    if moved := results.begin(room.paths, room.classroom, running=running):
+        room.progress.say(f"the results of an earlier class are now in {moved}")
     kubectl.apply(of_class())
 
     def prepare(student: Student, tell: Tell) -> Outcome:
         began = time.monotonic()
-        folder = room.paths.classroom / student.id
         with room.held(student):
-            _refuse(student, spaces.get(student.place.namespace))
-            wanted = room.wanted(student, tunnels)
-            fresh = read_json(folder / "made.json") != {"objects": wanted}
-            todo = plan_for(room, student, items, wanted)
-            if fresh and student.place.namespace in spaces and todo.delete:
-                raise UsageError(
-                    "what the class gives has changed, and there is work in the namespace",
-                    f"its clean state cannot be seen: {'; '.join(todo.lines[:3])}",
-                    f"./l4lab class reset --only {student.id}, then class up",
-                )
-            write_json(folder / "place.json", asdict(student.place))
-            if fresh:
-                (folder / "fingerprint.json").unlink(missing_ok=True)
+            there = spaces.get(student.place.namespace)
+            _refuse(student, there)
+            wanted = made[student.id]["objects"]
+            place = room.paths.classroom / student.id / "place.json"
+            if there is None or not clean.is_known(room, student, cluster):
+                todo = plan_for(room, student, items, wanted)
+                if there is not None and todo.delete:
+                    raise UsageError(
+                        "there is work in the namespace, and its clean state was not seen yet",
+                        "; ".join(todo.lines[:3]),
+                        f"./l4lab class {'reset' if place.is_file() else 'down'} "
+                        f"--only {student.id}, then class up",
+                    )
+                clean.forget(room, student)
+            write_json(place, asdict(student.place))
             tell("namespace, bounds, role")
             kubectl.apply(wanted)
-            write_json(folder / "made.json", {"objects": wanted})
             tell("login")
             give_login(room, student)
         return Outcome(
@@ -73,7 +79,7 @@ def up(room: Room, students: Sequence[Student]) -> list[Outcome]:
 
     outcomes = room.for_all(students, prepare, "up")
     ready = [one for one in students if _outcome(outcomes, one).ok]
-    take_fingerprints(room, ready)
+    clean.note(room, ready, made)
     results.remember(room.paths, "up", outcomes)
     return outcomes
 
@@ -225,6 +231,7 @@ def down(room: Room, students: Sequence[Student]) -> list[Outcome]:
     if not known_places(room.paths) and all(one.ok for one in outcomes):
         rules = [f"{one['kind']}/{one['metadata']['name']}" for one in reversed(of_class())]
         kubectl.delete_cluster_wide(rules)
+        results.end(room.paths)
     return outcomes
 
 

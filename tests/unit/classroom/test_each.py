@@ -208,6 +208,12 @@ def test_down_leaves_the_results_and_nothing_else(klass):
     assert left == [Path("l4lab/class/results/ann/clusterip.json")]
     rows = results.rows(klass.paths, klass.classroom, everybody(klass))
     assert [row.state for row in rows] == ["pass", "not checked"]
+    each.up(klass, everybody(klass))
+    rows = results.rows(klass.paths, klass.classroom, everybody(klass))
+    assert {row.state for row in rows} == {"not checked"}, "it is another class"
+    results.keep(klass.paths, "ann", report(State.PASS))
+    each.up(klass, everybody(klass)[1:])
+    assert results.kept(klass.paths, "ann", "clusterip")["passed"], "it is the same class"
 
 
 def test_down_of_a_class_without_results_leaves_nothing(klass):

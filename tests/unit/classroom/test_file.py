@@ -61,6 +61,11 @@ def test_who_has_a_place_keeps_it_and_it_is_given_to_nobody_else():
         ({"limits": {"pods": 2}}, "limits.pods is wrong|2 cannot be|from 3 to 110"),
         ({"limits": {"pods": True}}, "limits.pods is wrong|True cannot be"),
         ({"limits": {"ports": 2}}, "unknown key ports in limits|at_once"),
+        (
+            {"limits": {"pods": 90, "cpu": 90}},
+            "limits.memory is wrong|80 MiB are less than one for each of 90 pods|at least 90",
+        ),
+        ({"limits": {"pods": 31}}, "limits.cpu is wrong|less than one for each of 31 pods"),
         ({"class": ""}, "class is wrong|not a text"),
         ({"teacher": "me"}, "unknown key teacher"),
         (

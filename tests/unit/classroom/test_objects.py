@@ -16,12 +16,17 @@ NETWORKS = parse({}, "l4lab.toml").topology.networks
 
 def made():
     found = of_student(ANN, CLASS, NETWORKS, [IPv4Address("10.244.1.0")])
-    return {one["kind"]: one for one in found}
+    return {one["kind"]: one for one in reversed(found)}
+
+
+def named(kind, name):
+    found = of_student(ANN, CLASS, NETWORKS, [])
+    return next(one for one in found if (one["kind"], one["metadata"]["name"]) == (kind, name))
 
 
 def test_everything_is_in_the_students_namespace():
-    for kind, one in made().items():
-        if kind != "Namespace":
+    for one in of_student(ANN, CLASS, NETWORKS, []):
+        if one["kind"] != "Namespace":
             assert one["metadata"]["namespace"] == "ann"
     assert made()["Namespace"]["metadata"]["name"] == "ann"
     assert made()["Namespace"]["metadata"]["annotations"]["l4lab/last-node-port"] == "30409"
@@ -42,6 +47,8 @@ def test_the_role_reaches_no_rights_and_no_bounds():
         "networkpolicies",
         "resourcequotas",
         "limitranges",
+        "endpoints",
+        "endpointslices",
     }
     assert not {"*"} & {word for rule in rules for words in rule.values() for word in words}
 
@@ -62,6 +69,17 @@ def test_the_bounds_add_up_for_as_many_pods_as_are_allowed():
     )
     assert pods * int(container["defaultRequest"]["cpu"][:-1]) <= int(hard["requests.cpu"][:-1])
     assert pods * int(container["default"]["memory"][:-2]) <= int(hard["limits.memory"][:-2])
+
+
+def test_nothing_that_is_no_bound_at_all():
+    [container] = made()["LimitRange"]["spec"]["limits"]
+    assert container["min"] == {"cpu": "1m", "memory": "1Mi"}
+    hard = made()["ResourceQuota"]["spec"]["hard"]
+    assert {"count/pods", "count/controllerrevisions.apps"} <= set(hard)
+    priority = named("ResourceQuota", "class-priority")["spec"]
+    assert priority["hard"] == {"pods": "0"}
+    [scope] = priority["scopeSelector"]["matchExpressions"]
+    assert scope == {"scopeName": "PriorityClass", "operator": "Exists"}
 
 
 def test_the_rules_are_only_for_namespaces_of_students():

@@ -3,6 +3,7 @@
 import csv
 import io
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ from l4lab.checks import CheckResult, LabReport, State
 from l4lab.classroom import pages, results
 from l4lab.classroom.model import Classroom, Limits, Outcome, Student
 from l4lab.place import Place
-from l4lab.state import Paths
+from l4lab.state import Paths, read_json
 
 ANN = Student(id="ann", name="安娜 <b>", place=Place(student="ann", namespace="ann"))
 BOB = Student(id="bob", name="=cmd()", place=Place(student="bob", namespace="bob"))
@@ -83,6 +84,40 @@ def test_cards_name_what_a_student_needs():
     assert "安娜 &lt;b&gt;" in html
     assert "ann.kubeconfig" in html
     assert html.count('class="card"') == 2
+
+
+def states(paths, classroom=CLASS):
+    return {row.student: row.state for row in results.rows(paths, classroom, classroom.students)}
+
+
+def test_a_class_made_anew_has_none_of_the_earlier_ones_results(paths):
+    before = results.kept(paths, "ann", "clusterip")
+    moved = results.begin(paths, CLASS, running=False)
+    assert states(paths) == {"ann": "not checked", "bob": "not checked"}
+    assert read_json(moved / "ann" / "clusterip.json") == before
+    report = LabReport(lab="clusterip", results=(result("selector", State.PASS),), seconds=1.0)
+    results.keep(paths, "ann", report)
+    again = results.begin(paths, CLASS, running=False)
+    assert again != moved
+    assert read_json(moved / "ann" / "clusterip.json") == before
+    assert results.begin(paths, CLASS, running=False) is None, "there was nothing to move"
+
+
+def test_a_class_that_goes_on_keeps_its_results_and_one_of_another_name_does_not(paths):
+    assert results.begin(paths, CLASS, running=True) is None
+    assert states(paths)["ann"] == "fail"
+    other = replace(CLASS, name="another")
+    assert results.begin(paths, other, running=True) is not None
+    assert states(paths, other)["ann"] == "not checked"
+
+
+def test_the_end_of_a_class_keeps_its_results_and_not_who_failed(paths):
+    results.begin(paths, CLASS, running=True)
+    results.remember(paths, "up", [Outcome(student="ann", ok=False, seconds=0, note="")])
+    results.end(paths)
+    assert results.failed_last(paths, "up") is None
+    assert states(paths)["ann"] == "fail"
+    assert [one.name for one in paths.classroom.iterdir()] == ["results"]
 
 
 def test_who_failed_is_remembered_and_who_was_not_asked_stays(tmp_path):
