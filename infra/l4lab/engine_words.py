@@ -25,6 +25,8 @@ _NEXT: Final = (
         r"range is full|port is already allocated",
         "./l4lab kubectl get services -A names who has them; free one, then: {again}",
     ),
+    (r"still being deleted|not gone within", "remove what holds it, or wait; then: {again}"),
+    (r"currently locked by", "wait until the other pulumi has ended, then: {again}"),
     (r"\bpod ([a-z0-9][a-z0-9.-]*)[,:] ", "{describe} says more; mend it, then: {again}"),
 )
 """Why something was refused, as it is told, and what to do then; the first that fits counts."""

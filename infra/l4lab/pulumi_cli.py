@@ -128,6 +128,17 @@ def checkpoint(paths: Paths, stack: str) -> Path:
     return paths.pulumi / ".pulumi" / "stacks" / PROJECT / f"{stack}.json"
 
 
+def scratch(paths: Paths, stack: str) -> Path:
+    """An empty private folder for what an operation on a stack writes for its own time.
+
+    What an earlier one has left there, since it was killed, is removed.
+    """
+    folder = paths.pulumi / "scratch" / stack
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
 def kept_state(paths: Paths, stack: str) -> dict[str, Any] | None:
     """What Pulumi keeps of a stack: ``resources`` and ``pending_operations``; None if it is new.
 
@@ -144,9 +155,15 @@ def kept_state(paths: Paths, stack: str) -> dict[str, Any] | None:
         raise StackError(
             f"cannot read the state of stack {stack}",
             str(failed),
-            f"delete the file, then ./l4lab reset {stack}: it finds objects by name and labels",
+            f"delete the file, then {_reset(stack)}: it finds objects by name and labels",
             path,
         ) from failed
+
+
+def _reset(stack: str) -> str:
+    lab, _, student = stack.partition(".")
+    # A lab of a student is reset by its stack alone; the whole student by what is there.
+    return f"./l4lab class reset --only {student}" if student else f"./l4lab reset {lab}"
 
 
 def free_stale_lock(access: Access, stack: str) -> None:

@@ -187,6 +187,7 @@ def _operate(verb: str, lab: Lab, access: Access, on_event: OnEvent | None) -> O
 
 
 def _answer_of(request: Request, log: Path, on_event: OnEvent | None) -> Outcome:
+    scratch = pulumi_cli.scratch(request.access.paths, request.lab.stack)
     answer: Outcome | L4labError | None = None
     with (
         log.open("a") as said,
@@ -196,7 +197,11 @@ def _answer_of(request: Request, log: Path, on_event: OnEvent | None) -> Outcome
             stdout=subprocess.PIPE,
             stderr=said,
             # It finds l4lab and the labs as this process does.
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                "TMPDIR": str(scratch),
+            },
             # A group of its own: Ctrl-C reaches it once, from us.
             process_group=0,
         ) as process,
@@ -219,10 +224,11 @@ def _answer_of(request: Request, log: Path, on_event: OnEvent | None) -> Outcome
         raise answer
     if answer is None:
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        again = request.lab.place.as_typed(f"./l4lab {request.verb} {request.lab.name}")
         raise StackError(
             f"cannot {request.verb} lab {request.lab.name}",
             f"its process ended early: {how}",
-            "read the log, then run this again",
+            f"read the log, then: {again}",
             log,
         )
     return answer

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import os
 import pickle
 import signal
@@ -33,7 +34,7 @@ from l4lab.errors import L4labError, StackError
 from l4lab.lab import Lab
 from l4lab.pulumi_command import Cli
 from l4lab.stack import QUIET, OnEvent, Outcome, Request, log_of
-from l4lab.state import Access
+from l4lab.state import Access, Paths, write_private
 
 _SIGNAL_AT_PARENTS_DEATH: Final = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 
@@ -77,6 +78,7 @@ def operate(request: Request, on_event: OnEvent) -> Outcome:
     lab, access = request.lab, request.access
     run = _Run(lab=lab, access=access, verb=request.verb, on_event=on_event)
     with _told(run):
+        _recover(access.paths, lab.stack)
         run.open(_nothing if request.verb == "destroy" else _program(lab, access))
         heard: dict[str, Any] = {
             # A deployment mends what was changed by hand; an object that was deleted and made
@@ -90,12 +92,10 @@ def operate(request: Request, on_event: OnEvent) -> Outcome:
         }
         if request.verb == "preview":
             run.stack.preview(**heard)
+        elif request.verb == "deploy":
+            run.stack.up(show_secrets=False, **heard)
         else:
-            _recover(run)
-            if request.verb == "deploy":
-                run.stack.up(show_secrets=False, **heard)
-            else:
-                run.stack.destroy(show_secrets=False, remove=True, **heard)
+            run.stack.destroy(show_secrets=False, remove=True, **heard)
     return run.outcome()
 
 
@@ -250,37 +250,45 @@ def _error(run: _Run, output: str) -> StackError:
 # -- what was left by an operation that was cut off
 
 
-def _recover(run: _Run) -> None:
+def _recover(paths: Paths, stack: str) -> None:
     """Take into the state what an operation that was cut off may have made.
 
     Pulumi notes a creation before it asks for it. What the note tells is enough to name the object:
-    it is put among the stack's resources, and the refresh that follows drops it if it is not there.
+    it is put among the stack's resources, and the next refresh drops it if it is not there. What an
+    update may have changed, that refresh sees by itself.
+
+    The file is changed as it is: by the CLI all its secrets would go through plain files.
+
+    Raises:
+        StackError: It cannot be read.
     """
-    if (
-        '"pending_operations"'
-        not in pulumi_cli.checkpoint(run.access.paths, run.lab.stack).read_text()
-    ):
+    path = pulumi_cli.checkpoint(paths, stack)
+    state = pulumi_cli.kept_state(paths, stack)
+    if not state or not (pending := state.pop("pending_operations", None)):
         return
-    deployment = run.stack.export_stack()
-    state = dict(deployment.deployment or {})
-    pending = state.pop("pending_operations", None) or []
-    known = {one["urn"] for one in state.get("resources") or []}
-    for operation in pending:
-        one = operation["resource"]
-        if (
-            operation["type"] != "creating"
-            or one["urn"] in known
-            or not engine_words.is_object(one["urn"])
-        ):
-            continue
-        meta = one.get("inputs", {}).get("metadata", {})
-        identity = "/".join(part for part in (meta.get("namespace"), meta.get("name")) if part)
-        made = {**one, "id": identity, "outputs": one.get("inputs", {})}
-        state.setdefault("resources", []).append(made)
-    deployment.deployment = state
-    run.stack.import_stack(deployment)
-    if run.verb == "destroy":  # a deployment refreshes by itself
-        run.stack.refresh(color="never", on_output=run.write, on_error=run.write)
+    resources = state.setdefault("resources", [])
+    for one in (op["resource"] for op in pending if op["type"] == "creating"):
+        if engine_words.is_object(one["urn"]):
+            _add(resources, one)
+    whole = json.loads(path.read_text())
+    whole["checkpoint"]["latest"] = state
+    write_private(path, json.dumps(whole, indent=4))
+
+
+def _add(resources: list[dict[str, Any]], begun: dict[str, Any]) -> None:
+    """Put an object that may have been made among a stack's resources."""
+    inputs = begun.get("inputs", {})
+    meta = inputs.get("metadata", {})
+    identity = "/".join(part for part in (meta.get("namespace"), meta.get("name")) if part)
+    made = {**begun, "id": identity, "outputs": inputs}
+    for at, known in enumerate(resources):
+        if known["urn"] == begun["urn"] and not known.get("delete"):
+            # In the place of its forerunner: that is gone if it bore the same name, else it is to
+            # go, as the engine itself writes it down after a replacement.
+            gone = known.get("pendingReplacement") or known.get("id") == identity
+            resources[at : at + 1] = [made] if gone else [made, {**known, "delete": True}]
+            return
+    resources.append(made)
 
 
 if __name__ == "__main__":

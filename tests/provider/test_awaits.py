@@ -1,8 +1,10 @@
 """What is made of a Deployment's pods while it is waited for; needs no API server."""
 
+import threading
+
 import pytest
 
-from provider.l4lab_provider.awaits import trouble_of
+from provider.l4lab_provider.awaits import NotReadyError, trouble_of, wait_until_ready
 
 META = {"namespace": "default", "annotations": {"deployment.kubernetes.io/revision": "1"}}
 DEPLOYMENT = {
@@ -41,9 +43,12 @@ def failed(**meta):
     return {"metadata": {"name": "it-1-a", **meta}, "status": {"phase": "Failed"}}
 
 
-def test_a_failed_pod_is_hopeless():
+def test_for_a_failed_pod_its_set_makes_another():
     trouble = trouble_of(Cluster(failed()), DEPLOYMENT)
-    assert (trouble.hopeless, trouble.text) == (True, "pod it-1-a failed: its containers ended")
+    assert (trouble.hopeless, trouble.text) == (None, "pod it-1-a failed: its containers ended")
+    starting = {"metadata": {"name": "it-1-b"}, "status": {"phase": "Pending"}}
+    trouble = trouble_of(Cluster(failed(), starting), DEPLOYMENT)
+    assert (trouble.hopeless, trouble.text) == (False, "0 of 1 pods are available")
 
 
 @pytest.mark.parametrize("others", [(), (failed(deletionTimestamp="2026-01-01T00:00:00Z"),)])
@@ -52,3 +57,108 @@ def test_a_pod_on_its_way_out_tells_nothing(others):
     leaving = failed(deletionTimestamp="2026-01-01T00:00:00Z")
     trouble = trouble_of(Cluster(leaving, *others), DEPLOYMENT)
     assert (trouble.hopeless, trouble.text) == (False, "0 of 1 pods are available")
+
+
+# -- pods of their own
+
+
+def pod(*, image="one", generation=1, **status):
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "it", "namespace": "default", "generation": generation},
+        "spec": {"containers": [{"name": "app", "image": image}]},
+        "status": status,
+    }
+
+
+READY = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+
+
+def runs(identity, image="docker.io/library/one:latest"):
+    return {"containerStatuses": [{"name": "app", "containerID": identity, "image": image}]}
+
+
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [
+        ({"reason": "Evicted", "message": "The node was low"}, "Evicted: The node was low"),
+        (
+            {
+                "containerStatuses": [
+                    {"name": "app", "state": {"terminated": {"exitCode": 3, "reason": "Error"}}}
+                ]
+            },
+            "container app: Error (exit code 3)",
+        ),
+    ],
+)
+def test_a_failed_pod_of_its_own_is_hopeless_with_its_reason(status, why):
+    trouble = trouble_of(Cluster(), pod(phase="Failed", **status))
+    assert (trouble.hopeless, trouble.text) == (True, f"pod it failed: {why}")
+
+
+def test_a_pod_is_not_ready_before_its_node_has_seen_the_change():
+    old = pod(generation=2, observedGeneration=1, **READY)
+    assert "has not seen the change" in trouble_of(Cluster(), old).text
+    assert trouble_of(Cluster(), pod(generation=2, observedGeneration=2, **READY)) is None
+
+
+class Changing:
+    """Shows a Pod as it becomes another, look by look; the last one stays."""
+
+    def __init__(self, *looks):
+        self.looks = list(looks)
+
+    def kind(self, _version, kind):
+        return kind
+
+    def get(self, _kind, *, namespace, name):
+        assert (namespace, name) == ("default", "it")
+        return self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+
+
+def wait(cluster, live, before, told):
+    never = threading.Event()
+    return wait_until_ready(
+        cluster, live, within=60, cancelled=never, tell=told.append, before=before
+    )
+
+
+def test_a_changed_pod_is_ready_when_its_container_is_another():
+    before = pod(**READY, **runs("a"))
+    changed = pod(image="two", generation=2, observedGeneration=2, **READY, **runs("a"))
+    anew = pod(image="two", generation=2, observedGeneration=2, **READY, **runs("b"))
+    told = []
+    assert wait(Changing(changed, anew), changed, before, told) == anew
+    assert told == ["pod it, container app: not begun anew yet"]
+    same = pod(**READY, **runs("a"))
+    assert wait(Changing(same), same, before, told) == same, "no image has changed"
+
+
+def test_a_pod_that_was_changed_back_in_time_goes_on_as_it_is():
+    before = pod(image="bad", generation=2, **READY, **runs("a"))
+    back = pod(generation=3, observedGeneration=3, **READY, **runs("a"))
+    assert wait(Changing(back), back, before, []) == back
+
+
+def test_a_changed_pod_that_fails_ends_the_wait():
+    before, failing = pod(**READY, **runs("a")), pod(image="two", phase="Failed", reason="Evicted")
+    with pytest.raises(NotReadyError, match="pod it failed: Evicted"):
+        wait(Changing(failing), pod(image="two", **READY, **runs("a")), before, [])
+
+
+def test_a_service_of_pods_that_have_ended_is_told_so():
+    class Ended(Cluster):
+        def find(self, kind, *, namespace, labels):
+            return [] if kind == "EndpointSlice" else [pod(phase="Succeeded")]
+
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "it", "namespace": "x"}}
+    trouble = trouble_of(Ended(), {**service, "spec": {"selector": {"run": "it"}}})
+    assert (trouble.hopeless, trouble.text) == (None, "pod it has ended, and answers nobody")
+
+
+def test_what_is_being_deleted_is_not_ready():
+    going = pod(**READY)
+    going["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["a.b/c"]}
+    assert trouble_of(Cluster(), going).text == "it is being deleted, held by a.b/c"

@@ -222,8 +222,9 @@ def dying():
 
 
 def test_a_process_that_dies_is_told(access):
-    with pytest.raises(StackError, match="its process ended early: SIGSEGV"):
+    with pytest.raises(StackError, match="its process ended early: SIGSEGV") as caught:
         stack.deploy(MadeLab("made", dying), access)
+    assert caught.value.resolution == "read the log, then: ./l4lab deploy made"
     with lock(access.paths.pulumi / "made.lock", "the stack"):
         pass  # it is free again
 

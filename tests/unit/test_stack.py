@@ -219,6 +219,90 @@ def test_the_lock_of_another_host_stays(access):
         pulumi_cli.free_stale_lock(access, "clusterip")
 
 
+def made(kind, name, **more):
+    urn = f"urn:pulumi:clusterip::l4lab::kubernetes:core/v1:{kind}::{name}"
+    inputs = {"metadata": {"namespace": "default", "name": name}}
+    return {"urn": urn, "type": f"kubernetes:core/v1:{kind}", "inputs": inputs, **more}
+
+
+def recovered(access, *, known, pending):
+    """The resources of a state after a cut-off operation, as (kind, ID, what is said of it)."""
+    from l4lab import stack_process
+
+    latest = {"resources": known, "pending_operations": pending}
+    path = pulumi_cli.checkpoint(access.paths, "clusterip")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"version": 3, "checkpoint": {"stack": "s", "latest": latest}}))
+    stack_process._recover(access.paths, "clusterip")
+    assert "pending_operations" not in path.read_text()
+    assert path.stat().st_mode & 0o077 == 0
+    kept = pulumi_cli.kept_state(access.paths, "clusterip")["resources"]
+    return [(one["type"].rpartition(":")[2], one["id"], one.get("delete")) for one in kept]
+
+
+def creating(one):
+    return {"type": "creating", "resource": one}
+
+
+def test_what_was_begun_is_taken_into_the_state_by_its_name(access):
+    known = [made("Service", "a", id="default/a")]
+    begun = [
+        creating(made("Secret", "b", inputs={"metadata": {"name": "b", "namespace": "x"}})),
+        {"type": "updating", "resource": made("Service", "a", id="default/a")},
+        {"type": "deleting", "resource": made("Service", "a", id="default/a")},
+        creating({**made("x", "y"), "urn": "urn:pulumi:a::l4lab::l4lab:labs:Proof::checks"}),
+    ]
+    assert recovered(access, known=known, pending=begun) == [
+        ("Service", "default/a", None),
+        ("Secret", "x/b", None),
+    ]
+
+
+@pytest.mark.parametrize("mark", [{"pendingReplacement": True}, {}])
+def test_the_begun_one_takes_the_place_of_one_of_its_name(access, mark):
+    after = made("Service", "c", id="default/c")
+    known = [made("Service", "a", id="default/a", outputs={"metadata": {"uid": "old"}}, **mark)]
+    found = recovered(access, known=[*known, after], pending=[creating(made("Service", "a"))])
+    assert found == [("Service", "default/a", None), ("Service", "default/c", None)]
+    [kept, _] = pulumi_cli.kept_state(access.paths, "clusterip")["resources"]
+    assert "uid" not in kept["outputs"]["metadata"], "it is another object"
+
+
+def test_one_of_another_name_goes_after_its_successor_has_come(access):
+    old = made("Pod", "a", id="default/a-1")
+    new = made("Pod", "a", inputs={"metadata": {"name": "a-2", "namespace": "default"}})
+    after = made("Service", "c", id="default/c")
+    assert recovered(access, known=[old, after], pending=[creating(new)]) == [
+        ("Pod", "default/a-2", None),
+        ("Pod", "default/a-1", True),
+        ("Service", "default/c", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "then"),
+    [
+        ("clusterip", "./l4lab reset clusterip"),
+        ("clusterip.ann", "./l4lab class reset --only ann"),
+    ],
+)
+def test_a_damaged_state_names_the_reset_of_its_place(access, name, then):
+    path = pulumi_cli.checkpoint(access.paths, name)
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    with pytest.raises(StackError) as caught:
+        pulumi_cli.kept_state(access.paths, name)
+    assert f"then {then}: it finds" in caught.value.resolution
+
+
+def test_what_a_killed_operation_left_for_its_own_time_is_removed(access):
+    folder = pulumi_cli.scratch(access.paths, "clusterip")
+    assert folder.stat().st_mode & 0o077 == 0
+    (folder / "deep").mkdir()
+    (folder / "deep" / "state").write_text("a password")
+    assert list(pulumi_cli.scratch(access.paths, "clusterip").iterdir()) == []
+
+
 def test_before_up_there_is_nothing_to_deploy_to(access):
     with pytest.raises(StackError, match="there is no cluster") as caught:
         stack.deploy(Lab(Path("labs/clusterip")), access)
@@ -238,6 +322,8 @@ def test_the_status_of_what_was_never_deployed_needs_no_cli(access):
         ("pod b-1: Unschedulable: 0/1 nodes", "kubectl -n ann describe pod b-1 says more"),
         ("no pod has the labels it selects (run=x)", "mend it, then: AGAIN"),
         ("failed to allocate a nodePort: range is full", "free one, then: AGAIN"),
+        ("Pod a/b not gone within 60 s: held by x.y/z", "remove what holds it, or wait; then: AG"),
+        ("the stack is currently locked by 1 lock(s)", "the other pulumi has ended, then: AGAIN"),
     ],
 )
 def test_a_refusal_names_what_to_do(reason, then):

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import ssl
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -117,12 +117,12 @@ def _pool(config: dict[str, Any]) -> urllib3.HTTPSConnectionPool:
     if "token" in user:
         headers["Authorization"] = f"Bearer {user['token']}"
     else:
-        # The interpreter takes a client's certificate from a file only.
-        with tempfile.NamedTemporaryFile() as file:  # mode 0600
+        # The interpreter takes a client's certificate from a file only: one that lies in memory.
+        with os.fdopen(os.memfd_create("l4lab"), "wb") as file:
             for key in ("client-certificate-data", "client-key-data"):
                 file.write(base64.b64decode(user[key]))
             file.flush()
-            context.load_cert_chain(file.name)
+            context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
     server = urllib3.util.parse_url(cluster["server"])
     return urllib3.HTTPSConnectionPool(
         server.host or "",

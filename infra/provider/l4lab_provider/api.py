@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
+from . import credentials
+
 FIELD_MANAGER: Final = "l4lab"
 _CONNECT_SECONDS: Final = 5.0
 _ANSWER_SECONDS: Final = 60.0
@@ -39,6 +41,9 @@ class ApiError(Exception):
 class UnknownKindError(ApiError):
     """The API server serves no such kind (its definition may come later)."""
 
+
+# What comes of reading one that is missing, no file, or of another shape.
+_NO_KUBECONFIG: Final = (OSError, LookupError, TypeError, ValueError, AttributeError)
 
 _LOADING = threading.Lock()  # one for all: what it guards is the import of the client
 
@@ -96,26 +101,30 @@ class Api:
 
         config: Any = kubernetes_config  # only partly typed
         given = self.kubeconfig
-        if given and "\n" not in given and not given.lstrip().startswith("{"):
-            source: dict[str, Any] = {"config_file": given}
-        elif given:
-            source = {"config_dict": yaml.safe_load(given)}
-        else:
-            usual = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
-            source = {"config_file": usual}
+        usual = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+        is_text = given and ("\n" in given or given.lstrip().startswith("{"))
+        where = "the one in the provider's configuration" if is_text else given or usual
         try:
-            if "config_dict" in source:
-                contexts = {item["name"]: item for item in source["config_dict"]["contexts"]}
-                chosen = contexts[self.context or source["config_dict"]["current-context"]]
-                client = config.new_client_from_config_dict(**source, context=self.context)
+            if is_text:
+                whole = yaml.safe_load(given or "")
+                kept = whole
             else:
-                every, current = config.list_kube_config_contexts(**source)
-                chosen = {item["name"]: item for item in every}[self.context or current["name"]]
-                client = config.new_client_from_config(
-                    **source, context=self.context, persist_config=False
-                )
-        except (ConfigException, OSError, KeyError, TypeError, yaml.YAMLError) as failed:
-            where = source.get("config_file", "the one in the provider's configuration")
+                whole = config.kube_config.KubeConfigMerger(where).config
+                kept = whole.value if whole else {}
+            credentials.keep_in_memory(kept)
+            contexts = {one["name"]: getattr(one, "value", one) for one in kept["contexts"]}
+            chosen = contexts[self.context or kept["current-context"]]
+            client = config.new_client_from_config_dict(
+                whole, context=self.context, persist_config=False
+            )
+        except (
+            ConfigException,
+            OSError,
+            KeyError,
+            TypeError,
+            ValueError,
+            yaml.YAMLError,
+        ) as failed:
             raise UnreachableError(f"no usable kubeconfig ({where}): {failed}") from failed
         self._namespace = chosen["context"].get("namespace") or "default"
         return client

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from .api import Api, ApiError, UnreachableError
+from .ending import EVERY, held_by, is_ending
 from .objects import SKIP_AWAIT, TIMEOUT, Object, Type, annotation, id_of, name_of, namespace_of
-from .refusals import remaining
 
 DEFAULT_SECONDS: Final = 600.0
-EVERY: Final = 0.25
 LOOK_CLOSELY_EVERY: Final = 2.0
 """Seconds between two looks at the pods behind an object; in between only it is asked."""
 GRACE: Final = 15.0
@@ -66,6 +65,8 @@ def trouble_of(api: Api, live: Object, *, closely: bool = True) -> Trouble | Non
 
     Only a close look reads the pods behind it, and so finds out what is hopeless.
     """
+    if is_ending(live):
+        return Trouble(f"it is being deleted, {held_by(live)}")
     if annotation(live, SKIP_AWAIT) in ("true", "True"):
         return None
     judge = _JUDGES.get(Type(live.get("apiVersion", ""), live.get("kind", "")))
@@ -79,6 +80,7 @@ def wait_until_ready(
     within: float,
     cancelled: threading.Event,
     tell: Callable[[str], None],
+    before: Object | None = None,
 ) -> Object:
     """Wait until an object is ready and return it as it is then.
 
@@ -88,6 +90,7 @@ def wait_until_ready(
         within: Seconds until the deadline.
         cancelled: Set when the user does not want to wait any longer.
         tell: Called with each new line on what is still missing.
+        before: The object as it was before it was changed, if it was there.
 
     Raises:
         NotReadyError: It is hopeless, the time is over, or the wait was cancelled.
@@ -100,7 +103,7 @@ def wait_until_ready(
         now = time.monotonic()
         closely = now >= look_at or now - started >= within
         try:
-            found = trouble_of(api, live, closely=closely)
+            found = trouble_of(api, live, closely=closely) or _as_before(live, before)
         except (ApiError, UnreachableError) as failed:
             found = Trouble(str(failed))
         if found is None:
@@ -131,27 +134,6 @@ def wait_until_ready(
         live = seen
 
 
-def wait_until_gone(
-    api: Api, live: Object, *, within: float, cancelled: threading.Event
-) -> str | None:
-    """Wait until an object is deleted; return what holds it where it is not gone in time."""
-    kind = api.kind(live["apiVersion"], live["kind"])
-    uid = live["metadata"]["uid"]
-    started = time.monotonic()
-    while True:
-        seen = api.get(kind, namespace=namespace_of(live), name=name_of(live))
-        if seen is None or seen["metadata"]["uid"] != uid:
-            return None
-        if time.monotonic() - started >= within or cancelled.is_set():
-            holds = (
-                ", ".join(seen["metadata"].get("finalizers") or []) or "its containers still end"
-            )
-            stuck = remaining(seen)
-            ended = "cancelled" if cancelled.is_set() else f"not gone within {within:.0f} s"
-            return f"{live['kind']} {id_of(live)} {ended}: held by {'; '.join([holds, *stuck])}"
-        cancelled.wait(EVERY)
-
-
 def _deployment(api: Api, live: Object, closely: bool) -> Trouble | None:
     status: Object = live.get("status") or {}
     wanted = live["spec"].get("replicas", 1)
@@ -164,8 +146,7 @@ def _deployment(api: Api, live: Object, closely: bool) -> Trouble | None:
     for condition in status.get("conditions") or []:
         if condition["type"] == "Progressing" and condition["status"] == "False":
             return Trouble(f"{condition.get('reason')}: {condition.get('message')}", hopeless=True)
-    pods = _pods_of(api, live) if closely else []
-    worst = _worst(pods)
+    worst = _worst(_pods_of(api, live) if closely else [])
     if worst and worst.hopeless is not False:
         return worst
     for condition in status.get("conditions") or []:
@@ -211,8 +192,15 @@ def _selector(selector: Object) -> str:
 
 
 def _worst(pods: list[Object]) -> Trouble | None:
-    """The trouble of the pods that is least likely to pass."""
-    troubles = [found for pod in pods if (found := _pod_trouble(pod))]
+    """The trouble of a controller's pods that is least likely to pass.
+
+    For one that has failed (evicted, or refused by its node) the controller makes another.
+    """
+    failed = [pod for pod in pods if (pod.get("status") or {}).get("phase") == "Failed"]
+    if failed and len(failed) == len(pods):
+        trouble = _pod_trouble(failed[0])
+        return Trouble(trouble.text, hopeless=None) if trouble else None
+    troubles = [found for pod in pods if pod not in failed and (found := _pod_trouble(pod))]
     order = {True: 0, None: 1, False: 2}
     return min(troubles, key=lambda trouble: order[trouble.hopeless], default=None)
 
@@ -221,17 +209,51 @@ def _pod(_api: Api, live: Object, _closely: bool) -> Trouble | None:
     return _pod_trouble(live)
 
 
+def _as_before(live: Object, before: Object | None) -> Trouble | None:
+    """What of a changed Pod still runs as it did before, and so tells nothing of the change."""
+    if not before or Type(live["apiVersion"], live["kind"]) != _POD:
+        return None
+    images = {one["name"]: one["image"] for one in before["spec"]["containers"]}
+    ran = {
+        one["name"]: one.get("containerID")
+        for one in (before.get("status") or {}).get("containerStatuses") or []
+    }
+    changed = {
+        one["name"]: one["image"]
+        for one in live["spec"]["containers"]
+        if one["image"] != images.get(one["name"], one["image"])
+    }
+    for one in (live.get("status") or {}).get("containerStatuses") or []:
+        name, running = one["name"], one.get("containerID")
+        if not running or running != ran.get(name) or name not in changed:
+            continue
+        # Changed back before its node began, it goes on as it is.
+        if not _is_named(one.get("image", ""), changed[name]):
+            return Trouble(f"pod {name_of(live)}, container {name}: not begun anew yet")
+    return None
+
+
+def _is_named(image: str, name: str) -> bool:
+    """Whether a running image is that of a name, which a runtime writes out in full."""
+    full = name if ":" in name.rpartition("/")[2] or "@" in name else f"{name}:latest"
+    return image in {name, full, f"docker.io/{full}", f"docker.io/library/{full}"}
+
+
 def _pod_trouble(pod: Object) -> Trouble | None:
     status: Object = pod.get("status") or {}
     name = name_of(pod)
-    if status.get("phase") == "Succeeded":
-        return None
     conditions: dict[str, Any] = {one["type"]: one for one in status.get("conditions") or []}
     if status.get("phase") == "Failed":
-        why = status.get("message") or status.get("reason") or "its containers ended"
-        return Trouble(f"pod {name} failed: {why}", hopeless=True)
-    if conditions.get("Ready", {}).get("status") == "True":
-        return None
+        told = [status[key] for key in ("reason", "message") if status.get(key)]
+        return Trouble(f"pod {name} failed: {': '.join(told) or _ends(status)}", hopeless=True)
+    ready = conditions.get("Ready", {}).get("status") == "True"
+    if ready or status.get("phase") == "Succeeded":
+        changed = pod["metadata"].get("generation")
+        return (
+            Trouble(f"pod {name}: its node has not seen the change yet")
+            if status.get("observedGeneration", changed) != changed
+            else None
+        )
     scheduled = conditions.get("PodScheduled", {})
     if scheduled.get("status") == "False":
         text = f"pod {name}: {scheduled.get('reason')}: {scheduled.get('message')}"
@@ -244,6 +266,19 @@ def _pod_trouble(pod: Object) -> Trouble | None:
         if waiting and (trouble := _container_trouble(name, one, waiting)):
             return trouble
     return Trouble(f"pod {name} is {status.get('phase', 'not seen by a node')}, not ready")
+
+
+def _ends(status: Object) -> str:
+    """How the containers of a pod that has failed have ended."""
+    for one in [
+        *(status.get("initContainerStatuses") or []),
+        *(status.get("containerStatuses") or []),
+    ]:
+        ended = (one.get("state") or {}).get("terminated") or {}
+        if ended.get("exitCode"):
+            said = f"exit code {ended['exitCode']} {ended.get('message', '')}".rstrip()
+            return f"container {one['name']}: {ended.get('reason', 'ended')} ({said})"
+    return "its containers ended"
 
 
 def _container_trouble(pod: str, status: Object, waiting: Object) -> Trouble | None:
@@ -294,7 +329,12 @@ def _no_endpoint(api: Api, service: Object) -> Trouble:
     pods = api.find(api.kind("v1", "Pod"), namespace=namespace_of(service), labels=chosen)
     if not pods:
         return Trouble(f"no pod has the labels it selects ({chosen})")
-    troubles = [_pod_trouble(pod) for pod in pods]
+    troubles = [
+        Trouble(f"pod {name_of(pod)} has ended, and answers nobody", hopeless=None)
+        if (pod.get("status") or {}).get("phase") == "Succeeded"
+        else _pod_trouble(pod)
+        for pod in pods
+    ]
     # One good pod is enough. And none at all is borne for a while: those it has may be the old ones
     # of a Deployment that is being mended at this moment.
     if all(trouble and trouble.hopeless is not False for trouble in troubles) and troubles[0]:

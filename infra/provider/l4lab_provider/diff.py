@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any, Final
 
+from . import drift
 from .api import CONFLICT, INVALID, NOT_FOUND, Api, ApiError, Kind
 from .objects import NO_ADDRESS, Object, Type, name_of, namespace_of
 from .values import Path
@@ -79,11 +80,12 @@ def replacing(kind: Type, changed: dict[Path, Change], old: Object) -> set[Path]
 
 
 def taken_back(kind: Type, old: Object, changed: dict[Path, Change]) -> dict[Path, Any]:
-    """What is not declared any more of a Service's spec, with its values so far."""
+    """What is not declared any more and nothing but a person sets, with its values so far."""
     return {
         path: _at(old, path)
         for path, how in changed.items()
-        if kind == _SERVICE and how is Change.DELETE and path[:-1] == ("spec",)
+        if how is Change.DELETE
+        and (drift.is_a_persons(kind, path) or (kind == _SERVICE and path[:-1] == ("spec",)))
     }
 
 
@@ -101,6 +103,9 @@ def check_new(api: Api, kind: Kind, wanted: Object) -> None:
         live = None
         if refused.status in (CONFLICT, INVALID):
             live = api.get(kind, namespace=namespace_of(wanted), name=name_of(wanted))
+        if live is None and refused.status == CONFLICT:
+            api.try_create(kind, wanted)  # it was on its way out, and has gone meanwhile
+            return
         if live is None:
             raise
         # There is one of that name. Whether it may be replaced is not asked here: judge the rest.
@@ -126,10 +131,21 @@ def change_in_place(
         ApiError: The change is refused.
     """
     live = _applied(api, kind, wanted, changed, dry_run=dry_run)
-    left = {path for path, value in gone.items() if _at(live, path) == value}
+    left = {found for path, value in gone.items() if (found := _left(live, wanted, path, value))}
     if left:
         live = api.overwrite(kind, wanted, _only(wanted, left), dry_run=dry_run)
     return live
+
+
+def _left(live: Object, wanted: Object, path: Path, value: Any) -> Path | None:  # noqa: ANN401
+    """Where ``value`` must be taken away: at its own path, or with the list that it lies in."""
+    head, inner = _outermost_list(path)
+    if head is None:
+        return path if _at(live, path) == value else None
+    items = _at(live, head)
+    if inner and isinstance(items, list) and isinstance(_at(wanted, head), list):
+        return head if any(_at(item, inner) == value for item in items) else None
+    return None
 
 
 def _applied(
@@ -154,17 +170,22 @@ def _applied(
 
 def _lists(wanted: Object, changed: Iterable[Path]) -> set[Path]:
     """The outermost lists in which something changes and which are still wanted."""
-    found = set()
-    for path in changed:
-        at = next((at for at, step in enumerate(path) if isinstance(step, int)), None)
-        if at is not None and isinstance(_at(wanted, path[:at]), list):
-            found.add(path[:at])
-    return found
+    heads = {head for path in changed if (head := _outermost_list(path)[0]) is not None}
+    return {head for head in heads if isinstance(_at(wanted, head), list)}
+
+
+def _outermost_list(path: Path) -> tuple[Path | None, Path]:
+    """The path of the first list on the way, and the rest of the way in an item of it."""
+    at = next((at for at, step in enumerate(path) if isinstance(step, int)), None)
+    return (None, path) if at is None else (path[:at], path[at + 1 :])
 
 
 def _at(value: Any, path: Path) -> Any:  # noqa: ANN401  JSON is any
     for step in path:
-        value = value.get(step) if isinstance(value, dict) else None
+        if isinstance(value, list):
+            value = value[step] if isinstance(step, int) and step < len(value) else None
+        else:
+            value = value.get(step) if isinstance(value, dict) else None
     return value
 
 

@@ -8,7 +8,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .values import UNKNOWN, Path
+from .values import Path
 
 Object = dict[str, Any]
 
@@ -22,12 +22,6 @@ IMPORTED: Final = "__imported"
 _SERVER_SET: Final = (
     "creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "generation",
     "managedFields", "resourceVersion", "selfLink", "uid",
-)  # fmt: skip
-# Of a Service's spec what a person may set and nothing else does.
-_A_PERSONS: Final = (
-    "type", "selector", "externalName", "externalIPs", "sessionAffinity", "sessionAffinityConfig",
-    "externalTrafficPolicy", "internalTrafficPolicy", "trafficDistribution", "loadBalancerClass",
-    "loadBalancerIP", "loadBalancerSourceRanges", "publishNotReadyAddresses",
 )  # fmt: skip
 NO_ADDRESS: Final = "None"
 _SUFFIX_LENGTH: Final = 8
@@ -133,56 +127,6 @@ def imported_inputs(live: Object) -> Object:
     for key in _SERVER_SET:
         kept.get("metadata", {}).pop(key, None)
     return {**kept, IMPORTED: True}
-
-
-def drifted(inputs: Any, before: Any, now: Any) -> Any:  # noqa: ANN401  JSON is any
-    """The inputs as the live object now shows them, limited to what the program declares.
-
-    A field that is as it was after the last update is taken as declared, however the API server
-    writes it (``1000m`` is kept as ``1``).
-    """
-    if inputs == UNKNOWN or before == now:
-        return inputs
-    if isinstance(inputs, dict) and isinstance(now, dict):
-        earlier = before if isinstance(before, dict) else {}
-        seen = {}
-        for key, item in inputs.items():
-            if key in now:
-                seen[key] = drifted(item, earlier.get(key), now[key])
-            elif key not in earlier:  # never shown by the server, such as a Secret's stringData
-                seen[key] = item
-        return seen
-    if isinstance(inputs, list) and isinstance(now, list):
-        earlier_list = before if isinstance(before, list) else []
-        return [
-            drifted(inputs[at], earlier_list[at] if at < len(earlier_list) else None, item)
-            if at < len(inputs)
-            else item
-            for at, item in enumerate(now)
-        ]
-    return now
-
-
-def set_by_others(kind: Type, inputs: Object, before: Object, now: Object) -> Object:
-    """The inputs, and with them what somebody has set in a Service's spec though no program does.
-
-    Server-side apply leaves such a field alone, and the Service stays another than the declared
-    one: of another type, or with an address from outside. As an input it is a change to take back.
-    """
-    declared, was, is_now = (one.get("spec") for one in (inputs, before, now))
-    # What was never seen by us may well be the server's own default.
-    known = (before.get("metadata") or {}).get("uid")
-    if kind != Type("v1", "Service") or not (known and declared and was and is_now):
-        return inputs
-    found = {
-        key: is_now[key]
-        for key in _A_PERSONS
-        if key in is_now and key not in declared and is_now[key] != was.get(key)
-    }
-    # Made anew by hand it has another address; only to have none at all is another kind of Service.
-    if is_now.get("clusterIP") == NO_ADDRESS != was.get("clusterIP", NO_ADDRESS):
-        found |= {"clusterIP": NO_ADDRESS}
-    return {**inputs, "spec": {**declared, **found}} if found else inputs
 
 
 def secret_paths(kind: Type, value: Object) -> frozenset[Path]:

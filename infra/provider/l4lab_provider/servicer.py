@@ -4,47 +4,25 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from typing import Any
 
 import grpc  # type: ignore[import-untyped]  # ships no types
 from google.protobuf import empty_pb2  # type: ignore[import-untyped]  # as above
-from google.protobuf.any_pb2 import Any as AnyMessage  # type: ignore[import-untyped]  # as above
 from pulumi.runtime import proto
-from pulumi.runtime.proto import engine_pb2_grpc, provider_pb2_grpc, status_pb2
+from pulumi.runtime.proto import engine_pb2_grpc, provider_pb2_grpc
 
-from . import awaits, diff, objects, refusals, values
-from .api import Api, ApiError, Kind, UnknownKindError, UnreachableError
+from . import awaits, diff, drift, ending, objects, refusals, values
+from .answers import (
+    Context,
+    RefusedError,
+    Request,
+    fail_initialized,
+    first_field,
+    merged,
+    told,
+)
+from .api import Api, ApiError, Kind, UnknownKindError
 from .objects import Object, Type
-
-# The generated messages name modules that exist only for the generator.
-Request = Any
-Context = Any
-Method = TypeVar("Method", bound=Callable[..., Any])
-
-
-class RefusedError(Exception):
-    """A request that cannot be fulfilled; the text is for the user."""
-
-
-def _told(method: Method) -> Method:
-    """Turn what a method raises into an answer the engine shows without a stack trace."""
-
-    @functools.wraps(method)
-    def answer(self: Provider, request: Request, context: Context) -> Any:  # noqa: ANN401
-        try:
-            return method(self, request, context)
-        except UnreachableError as failed:
-            context.abort(grpc.StatusCode.UNAVAILABLE, str(failed))
-        except (
-            RefusedError,
-            ApiError,
-            values.UnsupportedError,
-            objects.NotAnObjectError,
-        ) as failed:
-            context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(failed))
-
-    return answer  # type: ignore[return-value]  # same signature, only told otherwise
 
 
 class Provider(provider_pb2_grpc.ResourceProviderServicer):
@@ -63,7 +41,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def GetPluginInfo(self, _request: Request, _context: Context) -> Any:  # noqa: ANN401, D102, N802
         return proto.PluginInfo(version=self._version)
 
-    @_told
+    @told
     def GetSchema(self, _request: Request, _context: Context) -> Any:  # noqa: ANN401, D102, N802
         raise RefusedError(
             "l4lab's Kubernetes provider has no schema: use the pulumi_kubernetes package"
@@ -83,7 +61,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             diffs=[key for key in {**old, **new} if old.get(key) != new.get(key)],
         )
 
-    @_told
+    @told
     def Configure(self, request: Request, _context: Context) -> Any:  # noqa: ANN401, D102, N802
         given, _ = values.decode(request.args)
         if given.get("renderYamlToDirectory"):
@@ -101,21 +79,21 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         self._cancelled.set()
         return empty_pb2.Empty()
 
-    @_told
+    @told
     def Invoke(self, request: Request, _context: Context) -> Any:  # noqa: ANN401, D102, N802
         raise RefusedError(
             f"l4lab's Kubernetes provider cannot do {request.tok}: it has no YAML, kustomize or "
             "Helm; declare the objects, or install the official plugin"
         )
 
-    @_told
+    @told
     def Construct(self, request: Request, _context: Context) -> Any:  # noqa: ANN401, D102, N802
         objects.type_of(request.type)
         raise RefusedError(f"{request.type} is not supported by l4lab's Kubernetes provider")
 
     # -- its resources
 
-    @_told
+    @told
     def Check(self, request: Request, _context: Context) -> Any:  # noqa: ANN401, D102, N802
         kind = objects.type_of(request.type)
         news, secrets = values.decode(request.news)
@@ -131,11 +109,11 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             self._settle_namespace(kind, news)
             self._judge(kind, olds=olds, news=news, secrets=secrets)
         except ApiError as refused:
-            told = values.redact(self._told(refused, news), value=news, secrets=secrets)
-            failures = [proto.CheckFailure(property=_first_field(refused), reason=told)]
+            reason = values.redact(self._told(refused, news), value=news, secrets=secrets)
+            failures = [proto.CheckFailure(property=first_field(refused), reason=reason)]
         return proto.CheckResponse(inputs=values.encode(news, secrets), failures=failures)
 
-    @_told
+    @told
     def Diff(self, request: Request, _context: Context) -> Any:  # noqa: ANN401, D102, N802
         kind = objects.type_of(request.type)
         old, _ = values.decode(request.old_inputs)
@@ -177,14 +155,17 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             deleteBeforeReplace=bool(replaces) and not _gets_new_name(old, new),
         )
 
-    @_told
+    @told
     def Create(self, request: Request, context: Context) -> Any:  # noqa: ANN401, D102, N802
         kind = objects.type_of(request.type)
         wanted, secrets = values.decode(request.properties)
         identity = objects.id_of(wanted)
         if self._api and not values.has_unknown(wanted):
-            self._refuse_existing(
-                kind, wanted, replaced=request.preview and request.urn in self._replaced
+            self._make_room(
+                kind,
+                wanted,
+                replaced=request.preview and request.urn in self._replaced,
+                within=0 if request.preview else awaits.deadline_of(wanted, request.timeout),
             )
         if request.preview:
             return proto.CreateResponse(properties=request.properties)
@@ -194,7 +175,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         )
         return proto.CreateResponse(id=identity, properties=self._outputs(kind, live, secrets))
 
-    @_told
+    @told
     def Read(self, request: Request, context: Context) -> Any:  # noqa: ANN401, D102, N802
         kind = objects.type_of(request.type)
         namespace, name = objects.split_id(request.id)
@@ -204,12 +185,10 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             live = self._reach().get(self._served(kind), namespace=namespace, name=name)
         except UnknownKindError:
             live = None
-        if live is None or "deletionTimestamp" in live["metadata"]:
+        # One that is going is still the stack's: what updates or deletes it waits for its end.
+        if live is None or (ending.is_ending(live) and not inputs):
             return proto.ReadResponse()
-        found = objects.imported_inputs(live)
-        if inputs:
-            found = objects.drifted(inputs, before, live)
-            found = objects.set_by_others(kind, found, before, live)
+        found = drift.seen(kind, inputs, before, live) if inputs else objects.imported_inputs(live)
         secrets |= objects.secret_paths(kind, found) | objects.secret_paths(kind, live)
         trouble = awaits.trouble_of(self._reach(), live) if inputs else None
         state = {
@@ -218,25 +197,39 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             "inputs": values.encode(found, secrets),
         }
         if trouble:
-            _fail_initialized(context, reason=trouble.text, **state)
+            fail_initialized(context, reason=trouble.text, **state)
         return proto.ReadResponse(**state)
 
-    @_told
+    @told
     def Update(self, request: Request, context: Context) -> Any:  # noqa: ANN401, D102, N802
         kind = objects.type_of(request.type)
         wanted, secrets = values.decode(request.news)
         if request.preview:
-            before, was_secret = values.decode(request.olds)
-            merged = _merged(before, wanted)
-            return proto.UpdateResponse(properties=values.encode(merged, secrets | was_secret))
+            known, was_secret = values.decode(request.olds)
+            planned = merged(known, wanted)
+            return proto.UpdateResponse(properties=values.encode(planned, secrets | was_secret))
         old, _ = values.decode(request.old_inputs)
+        before = self._reach().get(
+            self._served(kind),
+            namespace=objects.namespace_of(wanted),
+            name=objects.name_of(wanted),
+        )
+        if before and ending.is_ending(before):
+            self._outlast(before, awaits.deadline_of(wanted, request.timeout))
+            before = None
         live = self._apply(kind, wanted, secrets, old=old)
         live = self._await(
-            live, wanted, secrets, context=context, timeout=request.timeout, urn=request.urn
+            live,
+            wanted,
+            secrets,
+            context=context,
+            timeout=request.timeout,
+            urn=request.urn,
+            before=before,
         )
         return proto.UpdateResponse(properties=self._outputs(kind, live, secrets))
 
-    @_told
+    @told
     def Delete(self, request: Request, _context: Context) -> Any:  # noqa: ANN401, D102, N802
         kind = objects.type_of(request.type)
         namespace, name = objects.split_id(request.id)
@@ -251,7 +244,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         if live is None or (uid and live["metadata"]["uid"] != uid):
             return empty_pb2.Empty()  # ours is gone; another of its name is not ours to delete
         api.delete(served, namespace=namespace, name=name, uid=live["metadata"]["uid"])
-        held = awaits.wait_until_gone(
+        held = ending.wait_until_gone(
             api,
             live,
             within=awaits.deadline_of(live, request.timeout),
@@ -292,7 +285,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         except UnknownKindError:
             return
 
-    def _refuse_existing(self, kind: Type, wanted: Object, *, replaced: bool) -> None:
+    def _make_room(self, kind: Type, wanted: Object, *, replaced: bool, within: float) -> None:
+        """Refuse to take an object that is there already; one that is going is outlasted."""
         try:
             served = self._served(kind)
         except UnknownKindError:
@@ -300,13 +294,22 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
                 return
             raise
         name, namespace = objects.name_of(wanted), objects.namespace_of(wanted)
-        if replaced or self._reach().get(served, namespace=namespace, name=name) is None:
-            return
-        identity = objects.id_of(wanted)
-        raise RefusedError(
-            f"{kind.kind} {identity} exists already, and this stack has not made it: delete it, or "
-            f'take it over with the resource option import_="{identity}"'
-        )
+        while not replaced and (live := self._reach().get(served, namespace=namespace, name=name)):
+            if not ending.is_ending(live):
+                identity = objects.id_of(wanted)
+                raise RefusedError(
+                    f"{kind.kind} {identity} exists already, and this stack has not made it: "
+                    f'delete it, or take it over with the resource option import_="{identity}"'
+                )
+            if not within:
+                return  # a preview does not wait
+            self._outlast(live, within)
+
+    def _outlast(self, live: Object, within: float) -> None:
+        """Wait until an object that is being deleted is gone: nothing can be made of it."""
+        held = ending.wait_until_gone(self._reach(), live, within=within, cancelled=self._cancelled)
+        if held:
+            raise RefusedError(f"it is still being deleted: {held}")
 
     def _apply(
         self,
@@ -339,18 +342,20 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         context: Context,
         timeout: float,
         urn: str,
+        before: Object | None = None,
     ) -> Object:
         try:
             return awaits.wait_until_ready(
                 self._reach(),
                 live,
+                before=before,
                 within=awaits.deadline_of(wanted, timeout),
                 cancelled=self._cancelled,
                 tell=functools.partial(self._tell, urn),
             )
         except awaits.NotReadyError as failed:
             kind = Type(live["apiVersion"], live["kind"])
-            _fail_initialized(
+            fail_initialized(
                 context,
                 reason=values.redact(str(failed), value=wanted, secrets=secrets),
                 id=objects.id_of(live),
@@ -369,27 +374,6 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             )
 
 
-def _fail_initialized(context: Context, *, reason: str, **state: Any) -> NoReturn:  # noqa: ANN401
-    """Tell the engine that the object is there, to be kept in the state, but not in order."""
-    detail = AnyMessage()
-    detail.Pack(proto.ErrorResourceInitFailed(reasons=[reason], **state))
-    status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=reason)
-    status.details.append(detail)
-    context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
-    context.abort(grpc.StatusCode.UNKNOWN, reason)
-    raise AssertionError("abort always raises")
-
-
-def _first_field(refused: ApiError) -> str:
-    return next((cause["field"] for cause in refused.causes if cause.get("field")), "")
-
-
 def _gets_new_name(old: Object, new: Object) -> bool:
     named_by_us = objects.annotation(new, objects.AUTONAMED) == "true"
     return named_by_us or objects.id_of(old) != objects.id_of(new)
-
-
-def _merged(old: Any, new: Any) -> Any:  # noqa: ANN401  JSON is any
-    if isinstance(old, dict) and isinstance(new, dict):
-        return {**old, **{key: _merged(old.get(key), item) for key, item in new.items()}}
-    return new
