@@ -102,7 +102,7 @@ def no_interface(look: Look) -> Seen:
     expect="each request in the table, from the cluster address to one of the pods",
     anchor="counters",
     vantage=NODES,
-    verb=eventually(hold=ONCE),
+    verb=eventually(within=8, hold=ONCE),
     traffic=Traffic.COUNTED,
     path=WAY,
     mode="nftables",

@@ -87,7 +87,7 @@ def service_answers(look: Look) -> Seen:
     expect="as many new connections in the row, and in its backends together, as requests",
     anchor="counters",
     vantage=NODES,
-    verb=eventually(hold=ONCE),
+    verb=eventually(within=8, hold=ONCE),
     traffic=Traffic.COUNTED,
     path=WAY,
     mode="ipvs",
@@ -125,7 +125,7 @@ def counters(look: Look) -> Seen:
     expect="each backend gets the same share, give or take one; by chance at least a fifth",
     anchor="balance",
     vantage=NODES,
-    verb=eventually(hold=ONCE),
+    verb=eventually(within=6, hold=ONCE),
     traffic=Traffic.COUNTED,
     path=WAY,
 )

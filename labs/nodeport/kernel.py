@@ -123,7 +123,7 @@ def localhost(look: Look) -> Seen:
     "cluster address",
     anchor="counters",
     vantage=NODES,
-    verb=eventually(hold=ONCE),
+    verb=eventually(within=8, hold=ONCE),
     traffic=Traffic.COUNTED,
     path=WAY_IN,
     mode="ipvs",

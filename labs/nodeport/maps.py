@@ -102,7 +102,7 @@ def localhost(look: Look) -> Seen:
     expect=f"{REQUESTS} connections from this host to the node's port, each led to a pod",
     anchor="counters",
     vantage=NODES,
-    verb=eventually(hold=ONCE),
+    verb=eventually(within=8, hold=ONCE),
     traffic=Traffic.COUNTED,
     path=WAY_IN,
     mode="nftables",

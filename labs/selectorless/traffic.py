@@ -72,7 +72,7 @@ def row(look: Look) -> Seen:
     expect="as many new connections in the row and behind it as were opened",
     anchor="kernel",
     vantage=NODES,
-    verb=eventually(hold=ONCE),
+    verb=eventually(within=10, hold=ONCE),
     traffic=Traffic.COUNTED,
     path=WAY,
     mode="ipvs",

@@ -49,7 +49,7 @@ def rows(look: Look) -> Seen:
     expect=f"{DATAGRAMS} more connections in the UDP row, none in the TCP row",
     anchor="rows",
     vantage=NODES,
-    verb=eventually(hold=ONCE),
+    verb=eventually(within=8, hold=ONCE),
     traffic=Traffic.COUNTED,
     mode="ipvs",
 )

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from l4lab.checks import Check, Exercise, declared
-from l4lab.checks.verbs import Eventually
 from l4lab.guide import LANGUAGES, render, sections
 from l4lab.lab import PARTS, find_labs
 from l4lab.settings import parse
@@ -100,12 +99,6 @@ def test_every_check_teaches_something_and_says_what_it_expects(lab):
         assert item.expect, item.id
         assert item.why.endswith("."), item.id
         assert len(item.why) > 30, item.id
-
-
-def test_every_check_waits_for_a_slow_kube_proxy(lab):
-    """It binds an address seconds after it has written the row."""
-    waiting = [one for one in declared(lab.checks, Check) if isinstance(one.verb, Eventually)]
-    assert [one.id for one in waiting if one.verb.within < Eventually().within] == []
 
 
 @pytest.mark.parametrize("guide", GUIDES)
