@@ -195,6 +195,7 @@ def test_a_reset_of_one_is_proved_and_leaves_the_others(klass):
     assert_well(verbs.check(klass, (CY,), LAB))
 
 
+@pytest.mark.long  # tests/provider shows it without machines
 def test_a_namespace_that_cannot_go_is_explained(klass):
     held = {
         "apiVersion": "v1",

@@ -32,6 +32,7 @@ def test_the_walk_deploys_runs_and_checks_where_nobody_is_asked(access, config):
             assert f"PASS  {name} " in walk.stdout
 
 
+@pytest.mark.long
 def test_watching_ends_when_all_is_green_and_at_its_deadline(bench, config):
     argv = [sys.executable, "-m", "l4lab", "check", "--config", config, "clusterip", "--json"]
     early = outside(*argv, "--watch", "--within", "1", timeout=120)

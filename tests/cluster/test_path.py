@@ -131,18 +131,33 @@ def test_a_target_that_is_not_there(access, lab, target, hop, fault, cause):  # 
 @pytest.mark.parametrize(
     ("fault", "client", "hop", "kinds", "cause"),
     [
-        ("wrong targetPort", facts.CLIENT, "backend", (Fault.REFUSED,), "nothing in pod "),
+        pytest.param(
+            "wrong targetPort",
+            facts.CLIENT,
+            "backend",
+            (Fault.REFUSED,),
+            "nothing in pod ",
+            marks=pytest.mark.long,
+        ),
         ("wrong selector", facts.CLIENT, "proxy", (Fault.REFUSED,), "no pod has the labels"),
-        (
+        pytest.param(
             "kube-proxy stopped on a node, its row gone",
             "worker",
             "proxy",
             # A node with a web server of its own takes what no row translates.
             (Fault.REFUSED, Fault.WRONG_BACKEND),
             "is stopped or hangs",
+            marks=pytest.mark.long,
         ),
         ("a firewall rule on a node", "far", "wire", (Fault.TIMEOUT,), "l4lab_break out"),
-        ("CoreDNS at 0", facts.CLIENT, "dns", (Fault.DNS,), "CoreDNS has no ready pod"),
+        pytest.param(
+            "CoreDNS at 0",
+            facts.CLIENT,
+            "dns",
+            (Fault.DNS,),
+            "CoreDNS has no ready pod",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_a_break_is_told_at_its_hop(access, lab, hands, fault, client, hop, kinds, cause):  # noqa: PLR0917
@@ -187,6 +202,7 @@ def test_a_node_port_of_policy_local_dies_on_a_node_without_a_pod(access, local,
     assert at_home.masqueraded is False
 
 
+@pytest.mark.long
 def test_a_route_into_the_service_network_is_followed_to_its_node(access, lab, hands):
     broken = BREAKS["a route into the service network"]
     try:

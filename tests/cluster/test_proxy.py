@@ -110,6 +110,7 @@ def test_a_step_has_the_checks_of_mode_nftables(nftables, bench, config):
     assert {"proxy-mode", "nft-entry"} <= {one["id"] for one in json.loads(one.stdout)["results"]}
 
 
+@pytest.mark.long
 def test_a_break_is_told_in_mode_nftables_too(nftables, bench, name, fault):
     lab = bench.put(name)
     hands = Hands(nftables, lab.facts.NAMESPACE)
