@@ -85,7 +85,9 @@ class Cluster:
             return self._play("site.yml", "cluster")
 
     def _refuse_other_driver(self) -> None:
-        made = (self.record() or {}).get("driver")
+        made = None
+        with contextlib.suppress(ValueError):  # a damaged record must not keep `down` away
+            made = (self.record() or {}).get("driver")
         refuse_other_driver(self.driver, made, self.settings.topology.name)
 
     def _refuse_other_shape(self) -> None:

@@ -19,8 +19,8 @@ LABS = find_labs(Path(__file__).parents[2])
 ATTEMPTS = 6
 IMPATIENT = 0.2
 COMMAND_SECONDS = 120
-# One of the Service, one of a kernel, one of what is outside; test_path.py breaks the selector and a
-# firewall, and with --long kube-proxy, cluster DNS and a port, too.
+# One of the Service, one of a kernel, one of what is outside; test_path.py breaks the selector and
+# puts up a firewall, and with --long breaks kube-proxy, cluster DNS and a port, too.
 SAMPLE = {
     "clusterip": (
         "wrong service port",

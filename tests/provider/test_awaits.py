@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from provider.l4lab_provider.awaits import NotReadyError, trouble_of, wait_until_ready
+from provider.l4lab_provider.diff import Change, asked
 
 META = {"namespace": "default", "annotations": {"deployment.kubernetes.io/revision": "1"}}
 DEPLOYMENT = {
@@ -104,6 +105,15 @@ def test_a_pod_is_not_ready_before_its_node_has_seen_the_change():
     assert trouble_of(Cluster(), pod(generation=2, observedGeneration=2, **READY)) is None
 
 
+def test_a_pod_that_has_ended_takes_no_change():
+    trouble = trouble_of(Cluster(), pod(phase="Succeeded", generation=2, observedGeneration=1))
+    assert (trouble.hopeless, trouble.text) == (
+        True,
+        "pod it has ended and takes no change: delete it",
+    )
+    assert trouble_of(Cluster(), pod(phase="Succeeded", generation=1, observedGeneration=1)) is None
+
+
 class Changing:
     """Shows a Pod as it becomes another, look by look; the last one stays."""
 
@@ -162,3 +172,19 @@ def test_what_is_being_deleted_is_not_ready():
     going = pod(**READY)
     going["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["a.b/c"]}
     assert trouble_of(Cluster(), going).text == "it is being deleted, held by a.b/c"
+
+
+def test_a_changed_pod_that_is_not_awaited_is_not():
+    before = pod(**READY, **runs("a"))
+    changed = pod(image="two", generation=2, observedGeneration=2, **READY, **runs("a"))
+    changed["metadata"]["annotations"] = {"pulumi.com/skipAwait": "true"}
+    assert wait(Changing(changed), changed, before, []) == changed
+
+
+def test_a_field_that_no_program_wrote_is_left_alone():
+    """Of an object that was imported; the preview and the update see it alike."""
+    old = {"__imported": True, "spec": {"replicas": 1, "paused": True}}
+    new = {"spec": {"replicas": 2}}
+    assert asked(old, new) == {("spec", "replicas"): Change.UPDATE}
+    del old["__imported"]
+    assert asked(old, new)[("spec", "paused")] is Change.DELETE

@@ -247,6 +247,19 @@ def test_other_bounds_are_given_to_whoever_has_work_and_a_reset_is_clean_after_i
     assert hard(ANN) == others
 
 
+def test_a_reset_is_not_held_against_bounds_that_are_others_now(room):
+    made = room.made(ANN)
+    before = made.read_text()
+    made.write_text(json.dumps({**json.loads(before), "objects": []}))
+    try:
+        refused, other = reset.reset(room, (ANN, BOB))
+    finally:
+        made.write_text(before)
+    assert not refused.ok
+    assert "other limits or rights" in refused.note
+    assert other.ok, other.note
+
+
 def test_an_up_that_was_cut_off_does_not_take_work_for_the_clean_state(room):
     work_of(room, ANN)
     room.made(ANN).unlink()  # it is written when the fingerprint is

@@ -117,3 +117,10 @@ def test_a_cluster_that_was_taken_off_its_hosts_binds_the_next_one_to_nothing(gi
     assert not kept.exists()
     given().up()
     assert mode(given()) == "ipvs"
+
+
+def test_a_damaged_record_does_not_keep_down_away(world):
+    cluster = world.cluster()
+    cluster.up()
+    cluster.paths.record.write_text("")
+    assert cluster.down()

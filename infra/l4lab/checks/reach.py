@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 import paramiko
 
@@ -22,6 +22,7 @@ _CONNECT_SECONDS = 10.0
 # sshd takes ten sessions on one connection; a machine with one CPU gains nothing from more.
 _SESSIONS = 4
 _CHUNK = 65536
+_PERCENT = "\x01"  # in no path
 
 
 class Reach(Protocol):
@@ -118,6 +119,20 @@ class LiveReach:
         return [str(self._access.kubectl), f"--kubeconfig={self._access.paths.kubeconfig}"]
 
 
+def read_configuration(text: str, name: str) -> dict[str, Any]:
+    """What an ssh configuration says of a host, its keys' paths as they are.
+
+    ssh writes a percent sign of a path twice. Paramiko knows nothing of that, and would put
+    something in for the second one.
+    """
+    found: dict[str, Any] = dict(
+        paramiko.SSHConfig.from_text(text.replace("%%", _PERCENT)).lookup(name)
+    )
+    if "identityfile" in found:
+        found["identityfile"] = [one.replace(_PERCENT, "%") for one in found["identityfile"]]
+    return found
+
+
 class _Ssh:
     """One kept SSH connection, opened at first use; its commands run side by side."""
 
@@ -182,7 +197,7 @@ class _Ssh:
                 client.get_host_keys().add(asked, kind, key)
         # The configuration names the key and the host to go through, where there is one. Its proxy
         # into a lab network is not for us: this process is in there.
-        configured = paramiko.SSHConfig.from_path(str(self._config)).lookup(machine.name)
+        configured = read_configuration(self._config.read_text(), machine.name)
         keys, jump = configured.get("identityfile"), configured.get("proxyjump")
         through = ["ssh", "-F", str(self._config), "-W", f"{address}:{machine.port}", str(jump)]
         client.connect(

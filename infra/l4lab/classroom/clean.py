@@ -70,6 +70,21 @@ def refuse_other_cluster(room: Room, student: Student, cluster: str) -> None:
         )
 
 
+def refuse_other_bounds(room: Room, student: Student, wanted: Sequence[Json]) -> None:
+    """Refuse to hold a namespace against bounds that are not the class's any more.
+
+    Raises:
+        UsageError: Limits or rights of the class have changed since the clean state was seen.
+    """
+    made = _made(room, student)
+    if made is not None and kept(room, student) and made["objects"] != list(wanted):
+        raise UsageError(
+            f"student {student.id} has other limits or rights than the class gives now",
+            "they have changed since the clean state was seen",
+            f"./l4lab class up --only {student.id}; work is left as it is",
+        )
+
+
 def note(room: Room, students: Sequence[Student], wanted: Mapping[str, Json]) -> None:
     """Keep the clean state of those who have none yet, when two looks were the same.
 

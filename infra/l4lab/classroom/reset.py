@@ -50,6 +50,8 @@ def reset(
         wanted = room.wanted(student, tunnels)
         try:
             clean.refuse_other_cluster(room, student, cluster)
+            if lab is None:
+                clean.refuse_other_bounds(room, student, wanted)
             plans[student.id] = plan_for(room, student, items, wanted, lab=lab)
         except L4labError as failed:
             unplanned[student.id] = failed  # told in this student's turn: the others get theirs

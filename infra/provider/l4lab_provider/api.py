@@ -117,14 +117,7 @@ class Api:
             client = config.new_client_from_config_dict(
                 whole, context=self.context, persist_config=False
             )
-        except (
-            ConfigException,
-            OSError,
-            KeyError,
-            TypeError,
-            ValueError,
-            yaml.YAMLError,
-        ) as failed:
+        except (ConfigException, yaml.YAMLError, *_NO_KUBECONFIG) as failed:
             raise UnreachableError(f"no usable kubeconfig ({where}): {failed}") from failed
         self._namespace = chosen["context"].get("namespace") or "default"
         return client

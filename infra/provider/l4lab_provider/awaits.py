@@ -67,7 +67,7 @@ def trouble_of(api: Api, live: Object, *, closely: bool = True) -> Trouble | Non
     """
     if is_ending(live):
         return Trouble(f"it is being deleted, {held_by(live)}")
-    if annotation(live, SKIP_AWAIT) in ("true", "True"):
+    if _is_not_awaited(live):
         return None
     judge = _JUDGES.get(Type(live.get("apiVersion", ""), live.get("kind", "")))
     return judge(api, live, closely) if judge else None
@@ -209,9 +209,13 @@ def _pod(_api: Api, live: Object, _closely: bool) -> Trouble | None:
     return _pod_trouble(live)
 
 
+def _is_not_awaited(live: Object) -> bool:
+    return annotation(live, SKIP_AWAIT) in ("true", "True")
+
+
 def _as_before(live: Object, before: Object | None) -> Trouble | None:
     """What of a changed Pod still runs as it did before, and so tells nothing of the change."""
-    if not before or Type(live["apiVersion"], live["kind"]) != _POD:
+    if not before or Type(live["apiVersion"], live["kind"]) != _POD or _is_not_awaited(live):
         return None
     images = {one["name"]: one["image"] for one in before["spec"]["containers"]}
     ran = {
@@ -249,11 +253,10 @@ def _pod_trouble(pod: Object) -> Trouble | None:
     ready = conditions.get("Ready", {}).get("status") == "True"
     if ready or status.get("phase") == "Succeeded":
         changed = pod["metadata"].get("generation")
-        return (
-            Trouble(f"pod {name}: its node has not seen the change yet")
-            if status.get("observedGeneration", changed) != changed
-            else None
-        )
+        unseen = Trouble(f"pod {name}: its node has not seen the change yet")
+        ended = Trouble(f"pod {name} has ended and takes no change: delete it", hopeless=True)
+        seen = status.get("observedGeneration", changed) == changed
+        return None if seen else unseen if ready else ended
     scheduled = conditions.get("PodScheduled", {})
     if scheduled.get("status") == "False":
         text = f"pod {name}: {scheduled.get('reason')}: {scheduled.get('message')}"

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from . import drift
 from .api import CONFLICT, INVALID, NOT_FOUND, Api, ApiError, Kind
-from .objects import NO_ADDRESS, Object, Type, name_of, namespace_of
+from .objects import IMPORTED, NO_ADDRESS, Object, Type, name_of, namespace_of
 from .values import Path
 
 Change = Enum("Change", "ADD UPDATE DELETE")
@@ -40,6 +40,18 @@ _ADDRESS: Final = ("spec", "clusterIP")
 
 # Taken by the old object until it goes: a new one may well ask for the same.
 _UNIQUE: Final = ("clusterIP", "clusterIPs", "healthCheckNodePort")
+
+
+def asked(old: Object, new: Object) -> dict[Path, Change]:
+    """What a program asks to change, seen from the inputs of before.
+
+    Of an object that was imported nobody has written a program yet: a field that is not in the new
+    one is left alone, not taken away.
+    """
+    found = changes({key: item for key, item in old.items() if key != IMPORTED}, new)
+    if old.get(IMPORTED):
+        return {path: how for path, how in found.items() if how is not Change.DELETE}
+    return found
 
 
 def changes(old: Any, new: Any, path: Path = ()) -> dict[Path, Change]:  # noqa: ANN401  JSON is any

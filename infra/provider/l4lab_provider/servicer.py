@@ -118,10 +118,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         kind = objects.type_of(request.type)
         old, _ = values.decode(request.old_inputs)
         new, secrets = values.decode(request.news)
-        imported = old.pop(objects.IMPORTED, False)
-        changed = diff.changes(old, new)
-        if imported:  # a field that no program wrote is not taken away, it is left alone
-            changed = {path: how for path, how in changed.items() if how is not diff.Change.DELETE}
+        changed = diff.asked(old, new)
         replaces = diff.replacing(kind, changed, old)
         if changed and not replaces and self._api and not values.has_unknown(new):
             try:
@@ -216,6 +213,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         )
         if before and ending.is_ending(before):
             self._outlast(before, awaits.deadline_of(wanted, request.timeout))
+            if kind.kind == "Namespace":  # the engine still takes what was in it to be there
+                raise RefusedError("it was being deleted, and all in it has gone: run it again")
             before = None
         live = self._apply(kind, wanted, secrets, old=old)
         live = self._await(
@@ -319,7 +318,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         *,
         old: Object | None = None,
     ) -> Object:
-        changed = diff.changes(old, wanted) if old else {}
+        changed = diff.asked(old, wanted) if old else {}
         gone = diff.taken_back(kind, old or {}, changed)
         try:
             return diff.change_in_place(

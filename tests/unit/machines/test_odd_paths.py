@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from l4lab.checks.reach import read_configuration
 from l4lab.machines import host, keys, local, uml
 from l4lab.settings import parse
 from l4lab.state import paths_of
@@ -114,3 +115,12 @@ def test_letters_that_cannot_be_told_to_the_kernel_are_obstacles(tmp_path, monke
         f'{tmp_path}/b:"c has : and " in it, which the machines\' kernel takes for '
         "something else: set L4LAB_CACHE to a folder without"
     ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_checks_find_the_key_too(tmp_path, name):
+    """They ask by a client of their own, to which a doubled percent sign is no percent sign."""
+    key = tmp_path / name / "id"
+    text = f"Host a\n  IdentityFile {keys.path_word(key)}\n"
+    assert read_configuration(text, "a")["identityfile"] == [str(key)]
+    assert "identityfile" not in read_configuration(text, "b")
