@@ -28,7 +28,7 @@ def test_one_lab_from_nothing_to_nothing(host_before, tmp_path):
     junit, html, archive = (tmp_path / name for name in ("smoke.xml", "smoke.html", "why.tar.gz"))
     files = ["--junit", junit, "--html", html, "--diagnostics", archive]
     words = ["smoke", "clusterip", "--config", config, "--json", *files]
-    done = outside(sys.executable, "-m", "l4lab", *words, timeout=550)
+    done = outside(sys.executable, "-m", "l4lab", *words, timeout=1200)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     said = json.loads(done.stdout)
     assert said["labs"] == {"clusterip": True}
