@@ -149,6 +149,7 @@ def test_what_would_reach_beyond_the_namespace_is_refused(klass, manifest, says)
     refused(as_student(klass, ANN, "create", "-f", "-", text=manifest), says)
 
 
+@pytest.mark.long
 def test_one_students_break_is_red_for_that_one_only(klass):
     change = json.dumps({"spec": {"selector": {"run": "nobody"}}})
     assert as_student(klass, CY, "patch", "service", "my-nginx", "-p", change).succeeded

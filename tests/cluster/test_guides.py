@@ -15,6 +15,7 @@ from tests.cluster.host import outside
 pytestmark = pytest.mark.usefixtures("no_lab")
 
 
+@pytest.mark.long
 def test_the_walk_deploys_runs_and_checks_where_nobody_is_asked(access, config):
     lab = get_lab(PROJECT, "headless")
     argv = [sys.executable, "-m", "l4lab", "lab", "--config", config, lab.name, "--yes"]

@@ -37,6 +37,8 @@ COURSE = (
     "externalname",
     "selectorless",
 )
+# Those whose guide's commands are typed, too: of each kind of place one.
+GUIDED = ("clusterip", "externalname", "selectorless")
 
 
 def breaks_of(lab, every: bool) -> list[Break]:
@@ -58,8 +60,10 @@ def pytest_generate_tests(metafunc):
         ids = [f"{name}-{fault}" for name, fault in pairs]
         metafunc.parametrize(("lab", "fault"), pairs, indirect=["lab"], ids=ids)
     elif "lab" in metafunc.fixturenames:
+        typing = metafunc.function is test_the_commands_of_the_guide_do_what_it_says
+        short = GUIDED if typing else COURSE
         names = [
-            pytest.param(name, marks=[] if name in COURSE else pytest.mark.long) for name in LABS
+            pytest.param(name, marks=[] if name in short else pytest.mark.long) for name in LABS
         ]
         metafunc.parametrize("lab", names, indirect=True)
 

@@ -49,6 +49,7 @@ def test_a_lab_is_reset_with_what_was_made_by_hand_in_its_place(cluster, access,
     assert reset.reset(cluster, lab).proof.clean
 
 
+@pytest.mark.long
 def test_a_step_is_reset_to_how_the_lab_was_deployed(cluster, access, lab, hands, config):
     stack.deploy(lab, access)
     try:
