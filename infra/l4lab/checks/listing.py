@@ -103,12 +103,18 @@ class Listing:
     def _connections(self) -> urllib3.HTTPSConnectionPool:
         with self._opening:
             if self._pool is None:
-                self._pool = _pool(yaml.safe_load(self._kubeconfig.read_text()))
+                self._pool = connections(self._kubeconfig, at_once=_CONNECTIONS)
         return self._pool
 
 
-def _pool(config: dict[str, Any]) -> urllib3.HTTPSConnectionPool:
-    """Connections to the server of a kubeconfig with one cluster and one user, as ours all are."""
+def connections(kubeconfig: Path, *, at_once: int) -> urllib3.HTTPSConnectionPool:
+    """Connections to the server of a kubeconfig with one cluster and one user, as ours all are.
+
+    Args:
+        kubeconfig: The file; its user has a certificate or a token.
+        at_once: How many there are at most.
+    """
+    config = yaml.safe_load(kubeconfig.read_text())
     cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
     context = ssl.create_default_context(
         cadata=base64.b64decode(cluster["certificate-authority-data"]).decode()
@@ -129,6 +135,6 @@ def _pool(config: dict[str, Any]) -> urllib3.HTTPSConnectionPool:
         server.port,
         ssl_context=context,
         headers=headers,
-        maxsize=_CONNECTIONS,
+        maxsize=at_once,
         block=True,
     )

@@ -5,17 +5,14 @@ kubectl asks for one kind after the other, five a second: a cluster has some sev
 
 from __future__ import annotations
 
-import base64
 import json
-import ssl
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import urllib3
-import yaml
 
+from l4lab.checks.listing import connections
 from l4lab.errors import MachineError
 
 Json = dict[str, Any]
@@ -55,7 +52,10 @@ def read(kubeconfig: Path) -> list[Json]:
         MachineError: The API server does not answer, or refuses.
     """
     try:
-        with _pool(kubeconfig) as pool, ThreadPoolExecutor(_CONNECTIONS) as workers:
+        with (
+            connections(kubeconfig, at_once=_CONNECTIONS) as pool,
+            ThreadPoolExecutor(_CONNECTIONS) as workers,
+        ):
             kinds = [kind for root in ("/api", "/apis") for kind in _kinds(pool, root)]
             lists = workers.map(lambda kind: _list(pool, *kind), kinds)
             return [item for items in lists for item in items]
@@ -87,35 +87,16 @@ def _list(pool: urllib3.HTTPSConnectionPool, path: str, version: str, kind: str)
 
 
 def _get(pool: urllib3.HTTPSConnectionPool, path: str, accept: str = "application/json") -> Json:
-    answer = pool.request("GET", path, headers={**pool.headers, "Accept": accept}, retries=_RETRIES)
+    answer = pool.request(
+        "GET",
+        path,
+        headers={**pool.headers, "Accept": accept},
+        retries=_RETRIES,
+        timeout=urllib3.Timeout(total=_SECONDS),
+    )
     if answer.status == _GONE:
         return {}  # a kind that was taken off meanwhile
     if answer.status != _OK:
         raise ValueError(f"GET {path}: HTTP {answer.status}")
     loaded: Json = json.loads(answer.data)
     return loaded
-
-
-def _pool(kubeconfig: Path) -> urllib3.HTTPSConnectionPool:
-    """Connections to the API server, as the kubeconfig's user: by certificate or by token."""
-    config = yaml.safe_load(kubeconfig.read_text())
-    cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
-    authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
-    context = ssl.create_default_context(cadata=authority)
-    if "token" not in user:
-        # ssl reads client certificates from files only; this one is private and gone at once.
-        with tempfile.NamedTemporaryFile(dir=kubeconfig.parent) as file:
-            for part in ("certificate", "key"):
-                file.write(base64.b64decode(user[f"client-{part}-data"]))
-            file.flush()
-            context.load_cert_chain(file.name)
-    url = urllib3.util.parse_url(cluster["server"])
-    return urllib3.HTTPSConnectionPool(
-        url.host or "",
-        url.port,
-        maxsize=_CONNECTIONS,
-        block=True,
-        ssl_context=context,
-        timeout=urllib3.Timeout(total=_SECONDS),
-        headers={"Authorization": f"Bearer {user['token']}"} if "token" in user else None,
-    )
