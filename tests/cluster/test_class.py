@@ -17,6 +17,7 @@ from l4lab.lab import get_lab
 from l4lab.place import Place
 from l4lab.progress import Progress
 from l4lab.proof import api
+from l4lab.retry import wait_for
 from tests.classes import REFUSED, big_pod, forbidden
 from tests.cluster.conftest import PROJECT
 
@@ -82,6 +83,15 @@ def refused(done, *words):
     assert any(word in done.stderr for word in words), done.stderr
 
 
+def pods_of(room, student):
+    return as_student(room, student, "get", "pods", "-o", "name").stdout.split()
+
+
+def too_many_pods(room, student):
+    pods = pods_of(room, student)
+    return None if len(pods) == 3 else " ".join(pods)
+
+
 def objects_of(room, student):
     """Kind, name and version of all objects of a student that stay as they are by themselves."""
     return {
@@ -139,9 +149,10 @@ def test_nobody_takes_more_than_their_share(klass):
         as_student(klass, ANN, "run", "big", "--image=x", "--overrides", big_pod("900Mi")),
         "exceeded quota",
     )
-    pods = as_student(klass, ANN, "get", "pods", "-o", "name").stdout
-    assert pods.count("pod/") <= CLASS.limits.pods
+    assert len(pods_of(klass, ANN)) <= CLASS.limits.pods
     assert as_student(klass, ANN, "scale", "deployment", "my-nginx", "--replicas=2").succeeded
+    # The next tests compare her objects: those on their way out have to be gone.
+    wait_for("two replicas and the client", lambda: too_many_pods(klass, ANN), within=120)
 
 
 @pytest.mark.parametrize(("manifest", "says"), REFUSED.values(), ids=REFUSED)
