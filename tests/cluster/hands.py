@@ -55,9 +55,22 @@ class Hands:
         return json.loads(self.kubectl("get", *words, "-o", "json"))
 
     def pod_addresses(self, labels) -> list[str]:
-        """Addresses of the pods with these labels, in the order of their names."""
+        """Addresses of the pods with these labels that stay, in the order of their names."""
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
-        return [item["status"]["podIP"] for item in self.json("pods", "-l", selector)["items"]]
+        return [
+            item["status"]["podIP"]
+            for item in self.json("pods", "-l", selector)["items"]
+            if "deletionTimestamp" not in item["metadata"] and item["status"].get("podIP")
+        ]
+
+    def leaving(self) -> str | None:
+        """The pods on their way out, for a wait for their end; None if there is none."""
+        going = [
+            item["metadata"]["name"]
+            for item in self.json("pods")["items"]
+            if "deletionTimestamp" in item["metadata"]
+        ]
+        return ", ".join(going) or None
 
     def freeze_proxy(self, node):
         """Without kube-proxy, what is changed in the node's kernel stays changed."""

@@ -67,9 +67,9 @@ def items(room):
     return api.read(room.paths.kubeconfig)
 
 
-def admin(room, *words, text=None):
+def admin(room, *words, text=None, timeout=60):
     argv = [room.access.kubectl, f"--kubeconfig={room.paths.kubeconfig}", *words]
-    return command.run(argv, timeout=60, check=False, input=text)
+    return command.run(argv, timeout=timeout, check=False, input=text)
 
 
 def as_student(room, student, *words, text=None):
@@ -125,7 +125,11 @@ def test_pods_reach_their_own_and_nobody_elses(klass):
         words = ("timeout", "4", "wget", "-q", "-O", "-", target)
         return as_student(klass, ANN, "exec", "client", "--", *words)
 
-    assert "nginx" in fetch("http://my-nginx/").stdout
+    def unanswered():
+        said = fetch("http://my-nginx/")
+        return None if "nginx" in said.stdout else said.last_line or "nothing"
+
+    wait_for("an answer of her own Service", unanswered, within=60)
     pods = json.loads(admin(klass, "get", "pods", "-n", BOB.id, "-o", "json").stdout)["items"]
     address = next(one["status"]["podIP"] for one in pods if "nginx" in one["metadata"]["name"])
     for target in (f"http://{address}/", f"http://my-nginx.{BOB.id}/"):
@@ -151,6 +155,9 @@ def test_nobody_takes_more_than_their_share(klass):
     )
     assert len(pods_of(klass, ANN)) <= CLASS.limits.pods
     assert as_student(klass, ANN, "scale", "deployment", "my-nginx", "--replicas=2").succeeded
+    rollout = ("rollout", "status", "deployment/my-nginx", "--timeout=100s")
+    done = admin(klass, *rollout, "-n", ANN.id, timeout=120)
+    assert done.succeeded, done.stderr
     # The next tests compare her objects: those on their way out have to be gone.
     wait_for("two replicas and the client", lambda: too_many_pods(klass, ANN), within=120)
 

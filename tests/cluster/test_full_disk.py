@@ -81,7 +81,7 @@ class Small:
         shutil.rmtree(self.root, ignore_errors=True)
 
     def l4lab(self, verb):
-        return outside(sys.executable, "-m", "l4lab", verb, "--config", self.config, timeout=120)
+        return outside(sys.executable, "-m", "l4lab", verb, "--config", self.config, timeout=300)
 
     def ssh(self, command):
         # A session is to outlast a machine that stands still, for however long that is.
@@ -97,11 +97,11 @@ class Small:
         )
 
     def until_still(self):
-        wait_for("the mark", lambda: None if self.mark.exists() else "none", within=120)
+        wait_for("the mark", lambda: None if self.mark.exists() else "none", within=300)
         wait_for(
             "all kernels to be stopped",
             lambda: None if self.kernels() == "TT" else self.kernels(),
-            within=20,
+            within=120,
         )
 
 
@@ -136,13 +136,13 @@ def test_machines_stand_still_on_a_full_disk_and_lose_nothing(small):
             assert writing.poll() is None
             assert small.mark.exists()
             small.leave(ROOM + WRITTEN)
-            written, _ = writing.communicate(timeout=300)
+            written, _ = writing.communicate(timeout=600)
         finally:
             writing.kill()
     assert writing.returncode == 0
     assert not small.mark.exists()
     assert json.loads(small.driver.record.read_text()) == holder, "they went on by themselves"
-    assert run(small.ssh(READ), timeout=120).stdout == written
+    assert run(small.ssh(READ), timeout=300).stdout == written
     assert "standing still" not in small.l4lab("status").stdout
 
 

@@ -37,7 +37,7 @@ def l4lab(config, verb, *words, timeout=600):
 def nodes_ready(access):
     said = run(
         [access.kubectl, "--kubeconfig", access.paths.kubeconfig, "get", "nodes", "--no-headers"],
-        timeout=30,
+        timeout=120,
         check=False,
     )
     ready = [line for line in said.stdout.splitlines() if line.split()[1] == "Ready"]
@@ -87,7 +87,7 @@ def test_the_database_answers_on_its_host_and_to_its_user_only(access):
     ssh = ["ssh", "-F", access.paths.ssh_config]
     said = run(
         [*ssh, "k8s-node01", f"MYSQL_PWD=$(cat) mariadb -h 192.168.128.31 -u lab -N -e '{query}'"],
-        timeout=30,
+        timeout=120,
         input=password,
     )
     assert said.stdout.startswith("lab@")
@@ -95,7 +95,7 @@ def test_the_database_answers_on_its_host_and_to_its_user_only(access):
     assert "mysql" not in said.stdout.split()
     wrong = run(
         [*ssh, "k8s-node01", "MYSQL_PWD=wrong mariadb -h 192.168.128.31 -u lab -e 'SELECT 1'"],
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert "ERROR 1045" in wrong.stderr
@@ -124,7 +124,7 @@ def test_a_killed_machine_is_named_and_up_goes_on(cluster, access, config):
         dead.update({s.name: s.note for s in cluster.status() if not s.running})
         return None if dead else "all run"
 
-    wait_for("the death to be noticed", seen, within=20)
+    wait_for("the death to be noticed", seen, within=120)
     assert list(dead) == ["k8s-node02"]
     assert dead["k8s-node02"].startswith("killed by signal 9; console: ")
     with pytest.raises(MachineError, match="k8s-node02 does not run"):
@@ -153,7 +153,7 @@ def test_another_cluster_beside_it(cluster, access, tmp_path):
         other.up(bundle.find(), lambda _text: None)
         said = run(
             ["ssh", "-F", other.paths.ssh_config, "k8s-master01", "ls /etc/kubernetes"],
-            timeout=30,
+            timeout=120,
             check=False,
         )
         assert said.rc == 2, said  # a machine that never saw Kubernetes
@@ -161,7 +161,8 @@ def test_another_cluster_beside_it(cluster, access, tmp_path):
     finally:
         other.down()
         cluster.driver.enter()
-    assert nodes_ready(access) is None
+    # With six machines on a busy host a kubelet may have been too late to say that it lives.
+    wait_for("three ready nodes", lambda: nodes_ready(access), within=120)
     assert not processes(str(tmp_path))
 
 

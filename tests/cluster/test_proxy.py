@@ -11,6 +11,7 @@ from l4lab import proxy
 from l4lab.checks import Check, Exercise, declared, run_lab
 from l4lab.checks.kernel import NFTABLES
 from l4lab.lab import find_labs, get_lab
+from l4lab.retry import wait_for
 from l4lab.walk import in_mode
 from tests.cluster.breaks import IN_NFTABLES, in_nftables
 from tests.cluster.conftest import PROJECT
@@ -61,7 +62,18 @@ def nftables(cluster, access):
         cluster.change_proxy("ipvs")
 
 
+def until_clean(access, mode):
+    """A kube-proxy may be slow to say how it runs; what was left does not go by itself."""
+
+    def unlike():
+        found = proxy.look(access)
+        return None if proxy.clean(found, mode) else proxy.render(found)
+
+    wait_for(f"mode {mode} and nothing else", unlike, within=60, every=2)
+
+
 def test_a_change_leaves_nothing_of_the_other_mode(nftables, config):
+    until_clean(nftables, "nftables")
     assert [(node.node, node.mode, node.left, node.problem) for node in proxy.look(nftables)] == [
         (machine.name, "nftables", (), "") for machine in nftables.topology.nodes
     ]
@@ -120,7 +132,7 @@ def test_a_break_is_told_in_mode_nftables_too(nftables, bench, name, fault):
 
 def test_back_in_mode_ipvs_nothing_is_left_either(cluster, access):
     cluster.change_proxy("ipvs")
-    assert proxy.clean(proxy.look(access), "ipvs")
+    until_clean(access, "ipvs")
     tables = outside("ssh", "-F", access.paths.ssh_config, "k8s-node01", "nft list tables")
     assert tables.returncode == 0
     assert "kube-proxy" not in tables.stdout

@@ -23,6 +23,7 @@ from l4lab.lab import get_lab
 from l4lab.machines import connect
 from l4lab.machines.local import LocalDriver
 from l4lab.progress import Progress
+from l4lab.retry import wait_for
 from l4lab.settings import parse
 from l4lab.state import paths_of
 from tests.cluster.conftest import PROJECT
@@ -60,7 +61,7 @@ class Hosts:
     driver: LocalDriver
     folder: Path
 
-    def ssh(self, name, command, *, timeout=120, text=None):
+    def ssh(self, name, command, *, timeout=300, text=None):
         words = ["ssh", "-F", self.driver.paths.ssh_config, name, command]
         return run(words, timeout=timeout, input=text)
 
@@ -83,6 +84,15 @@ class Hosts:
 
     def cluster(self, name, **changes):
         return Cluster(PROJECT, self.settings(name, **changes), Progress())
+
+    def until_booted(self, name):
+        """SSH answers before all services run, which count among what a host is like."""
+
+        def boots():
+            said = self.ssh(name, "systemctl is-system-running || true").stdout.strip()
+            return None if said in {"running", "degraded"} else said or "no word"
+
+        wait_for(f"the end of the boot of {name}", boots, within=300, every=1)
 
     def prints(self):
         return {
@@ -108,6 +118,7 @@ def hosts(host_before, tmp_path_factory, pytestconfig):
         driver.up(plain_disk(pytestconfig.getoption("--hosts-suite")), lambda _text: None)
         for name in ("master", "node"):
             found.ssh(name, ADMIN)
+            found.until_booted(name)
         yield found
     finally:
         driver.down()
@@ -182,7 +193,7 @@ def test_a_jump_host_is_gone_through(hosts):
     try:
         through.driver.up(None, lambda _text: None)
         said = run(
-            ["ssh", "-F", through.paths.ssh_config, "node", "echo $SSH_CONNECTION"], timeout=30
+            ["ssh", "-F", through.paths.ssh_config, "node", "echo $SSH_CONNECTION"], timeout=120
         )
         assert said.stdout.split()[0] == "192.168.129.11"
         assert [status.running for status in through.driver.status()] == [True, True]
@@ -195,11 +206,13 @@ def test_up_to_green_checks_and_a_second_up_changes_nothing(cluster, up, hosts):
     assert cluster.up().changed == 0
     keys = {status.name: status.note for status in cluster.status()}
     assert all(note.startswith("host key SHA256:") for note in keys.values())
-    data = actions.status(cluster)
-    assert {name: node["ready"] for name, node in data["nodes"].items()} == {
-        "master": True,
-        "node": True,
-    }
+
+    def unready():
+        data = actions.status(cluster)
+        found = {name: node["ready"] for name, node in data["nodes"].items()}
+        return None if found == {"master": True, "node": True} else f"{found}, {data['api']}"
+
+    wait_for("two ready nodes", unready, within=120)
     lab = get_lab(PROJECT, "clusterip")
     actions.deploy(cluster, lab)
     report = actions.check(cluster, lab, exercises=False)
@@ -247,5 +260,5 @@ def test_down_leaves_the_hosts_as_they_were_found(cluster, up, hosts, before):
 def test_the_hosts_run_on(hosts):
     assert subprocess.run(
         ["ssh", "-F", hosts.driver.paths.ssh_config, "node", "systemctl", "is-system-running"],
-        capture_output=True, text=True, check=False, timeout=30,
+        capture_output=True, text=True, check=False, timeout=120,
     ).stdout.strip() in {"running", "degraded"}  # fmt: skip

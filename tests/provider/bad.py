@@ -48,7 +48,7 @@ class Space:
         self.server.request("DELETE", self.path)
 
     def wait_until_gone(self, path):
-        wait_for(path, lambda: "there" if self.server.get(path) else None, within=60)
+        wait_for(path, lambda: "there" if self.server.get(path) else None, within=180)
 
     def is_empty(self):
         return all(self.server.get(path) is None for path in (self.service, self.deployment))

@@ -75,7 +75,7 @@ class Engine:
     def __exit__(self, *_):
         self.channel.close()
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(60)
         self.process.stdout.close()
 
     def ask(self, method, request):

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import functools
+import http.client
 import json
 import os
 import secrets
@@ -24,9 +25,12 @@ NODE = "node-of-the-test"
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that stays free until somebody binds it: no kernel hands out those below 32768."""
+    while True:
+        port = 20000 + secrets.randbelow(10000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass
@@ -88,7 +92,7 @@ class Server:
             f"--service-account-signing-key-file={key}",
             *self.options,
         )
-        wait_for("the API server", self._not_ready, within=120)
+        wait_for("the API server", self._not_ready, within=300)
         self.write_kubeconfig(self.kubeconfig)
         self._run(
             "kube-controller-manager",
@@ -108,7 +112,7 @@ class Server:
         wait_for(
             f"the service account of {namespace}",
             lambda: None if self.get(path) else "none yet",
-            within=60,
+            within=180,
         )
 
     def _key(self):
@@ -188,7 +192,7 @@ class Server:
         opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
         )
-        with opener.open(request, timeout=30) as answer:
+        with opener.open(request, timeout=60) as answer:
             text = answer.read()
         return text if plain else json.loads(text)
 
@@ -235,10 +239,13 @@ class FakeKubelet:
         while not self._ended.wait(0.2):
             if self.paused:
                 continue
-            for pod in self.server.request("GET", "/api/v1/pods")["items"]:
-                # A pod may go or change while we write: the next round sees it again.
-                with contextlib.suppress(urllib.error.HTTPError):
-                    self._serve(pod)
+            # A busy server may be late or refuse: nobody else is there for the tests that follow.
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                pods = self.server.request("GET", "/api/v1/pods")["items"]
+                for pod in pods:
+                    # A pod may go or change while we write: the next round sees it again.
+                    with contextlib.suppress(urllib.error.HTTPError):
+                        self._serve(pod)
 
     def _serve(self, pod):
         meta, status = pod["metadata"], pod.get("status", {})

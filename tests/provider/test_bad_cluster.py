@@ -63,7 +63,7 @@ def test_a_namespace_that_does_not_end(access, server, space):
         said = json.dumps(server.get(space.path)["status"])
         return None if "lab.example/held" in said else said
 
-    wait_for("the reason", unsaid, within=60)
+    wait_for("the reason", unsaid, within=180)
     error = refusal(stack.deploy, lab, access)
     assert error.exit_code == 5
     assert error.reason.count("is being terminated") == 1

@@ -293,7 +293,7 @@ def test_a_load_balancer_without_an_address_says_so(engine):
     engine.create(POD, "pod", pod())
     wanted = service(type="LoadBalancer", selector={"run": "it"})
     with pytest.raises(InitFailedError, match="load balancer an address"):
-        engine.create(SERVICE, "it", wanted, timeout=3)
+        engine.create(SERVICE, "it", wanted, timeout=10)  # by then it has its endpoint
 
 
 @pytest.mark.parametrize(

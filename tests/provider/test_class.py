@@ -87,8 +87,20 @@ def up(server, kubelet, tmp_path_factory):
 
 
 @pytest.fixture
-def room(up):
+def room(up, server):
     """The class with nothing of any student's in it, afterwards too."""
+
+    def uncounted():
+        # Nothing may be made where it is not known yet how much there is.
+        quotas = [
+            one
+            for student in CLASS.students
+            for one in server.get(f"/api/v1/namespaces/{student.id}/resourcequotas")["items"]
+        ]
+        left = [one["metadata"] for one in quotas if "used" not in one.get("status", {})]
+        return str([(one["namespace"], one["name"]) for one in left]) if left else None
+
+    wait_for("quotas that are counted", uncounted, within=120)
     yield up
     assert_well(reset.reset(up, CLASS.students))
 

@@ -41,7 +41,7 @@ def deploying(access, server, namespace, tmp_path):
         start_new_session=True,
     )
     path = f"/api/v1/namespaces/{namespace}/services/web"
-    wait_for("the Service", lambda: None if server.get(path) else "none", within=60, every=0.1)
+    wait_for("the Service", lambda: None if server.get(path) else "none", within=240, every=0.1)
     yield child
     if child.poll() is None:
         child.kill()
@@ -70,7 +70,7 @@ def operation_of(child):
 def test_ctrl_c_keeps_what_was_made(access, server, namespace, deploying):
     time.sleep(1)
     os.killpg(deploying.pid, signal.SIGINT)
-    assert deploying.wait(60) == 130
+    assert deploying.wait(180) == 130
     known = stack.status(lab_of(namespace), access)
     assert f"Service {namespace}/web" in known.resources
     assert any("cancelled" in trouble for trouble in known.troubles)
@@ -84,7 +84,7 @@ def test_kill_9_of_l4lab_alone_saves_what_was_made(access, namespace, deploying)
     deploying.kill()
     deploying.wait(60)
     ended = Path(f"/proc/{operation}")
-    wait_for("its end", lambda: "it runs" if ended.exists() else None, within=60, every=0.1)
+    wait_for("its end", lambda: "it runs" if ended.exists() else None, within=180, every=0.1)
     known = stack.status(lab_of(namespace), access)
     assert f"Service {namespace}/web" in known.resources
     assert not known.pending

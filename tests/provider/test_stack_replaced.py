@@ -61,7 +61,7 @@ def killed(access, tmp_path):
             env={**os.environ, "TMPDIR": str(left)},
         )
         try:
-            wait_for("the change", lambda: None if seen() else "none", within=60, every=0.1)
+            wait_for("the change", lambda: None if seen() else "none", within=240, every=0.1)
             operation, cli = operation_of(child)
             for process in (cli, operation, child.pid):
                 os.kill(process, signal.SIGKILL)

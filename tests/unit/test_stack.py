@@ -203,7 +203,7 @@ def test_the_lock_of_a_living_cli_stays(access, tmp_path):
     try:
         # Between fork and exec the child still bears our name.
         name = Path(f"/proc/{living.pid}/comm")
-        wait_for("exec", lambda: None if name.read_text() == "pulumi\n" else "fork", within=10)
+        wait_for("exec", lambda: None if name.read_text() == "pulumi\n" else "fork", within=30)
         path = lock_file(access, pid=living.pid)
         with pytest.raises(LockedError, match=f"process {living.pid}"):
             pulumi_cli.free_stale_lock(access, "clusterip")

@@ -82,19 +82,23 @@ def test_interrupted_build_goes_on_in_its_work_folder(cache):
 
 
 def test_two_builds_at_once_make_it_once(cache):
-    calls, inside = [], threading.Event()
+    calls, said = [], []
+    inside, told = threading.Event(), threading.Event()
 
     def slow(build):
         calls.append(1)
         inside.set()
-        threading.Event().wait(0.3)
+        assert told.wait(60), "the other one waits, too"
         fill(build)
+
+    def tell(text):
+        said.append(text)
+        told.set()
 
     first = threading.Thread(target=cache.make, args=(part(slow), silent))
     first.start()
-    assert inside.wait(5)
-    said = []
-    cache.make(part(slow), said.append)
+    assert inside.wait(60)
+    cache.make(part(slow), tell)
     first.join()
     assert calls == [1]
     assert said == ["waiting for another build of it"]

@@ -24,8 +24,8 @@ class Meeting:
         self.after = dict(zip(NAMES, (*NAMES[1:], "none"), strict=True))
 
     def run(self, _vantage, argv, *, timeout, stdin=None):
-        self.begun.wait(timeout=10)
-        self.ended[self.after[argv[1]]].wait(timeout=10)
+        self.begun.wait(timeout=60)
+        self.ended[self.after[argv[1]]].wait(timeout=60)
         self.ended[argv[1]].set()
         return Result(argv=tuple(argv), rc=0, stdout=argv[1], stderr="", seconds=0.0)
 

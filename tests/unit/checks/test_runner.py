@@ -66,7 +66,7 @@ def test_results_come_one_by_one_and_are_reported_in_the_lab_s_order(run):
     late = threading.Event()
 
     def waits(_look):
-        assert late.wait(10)
+        assert late.wait(60)
         return Seen("late")
 
     def frees(_look):
