@@ -43,6 +43,11 @@ def _all_answer(stage: Stage) -> Seen:
     return Seen("every node gets HTTP 200")
 
 
+def _wait_for_answers(stage: Stage) -> None:
+    """A new pod is ready, and in every kernel, a moment before its web server listens."""
+    stage.wait("answers on every node", lambda: _all_answer(stage))
+
+
 def _scale(stage: Stage, count: int) -> None:
     stage.change("scale", f"deployment/{facts.DEPLOYMENT}", f"--replicas={count}")
 
@@ -88,7 +93,7 @@ def delete_pod(stage: Stage) -> Seen:
         return Seen(f"{victim.name} at {victim.address} -> {new[0].name} at {new[0].address}")
 
     seen = stage.wait("a replacement everywhere", replaced)
-    _all_answer(stage)
+    _wait_for_answers(stage)
     if cluster_address(stage.at(API), facts.SERVICE) != cluster:
         raise Unmet(f"the cluster address is no longer {cluster}")
     return Seen(f"{seen.text}; still {cluster}")
@@ -104,7 +109,7 @@ def delete_pod(stage: Stage) -> Seen:
 def scale_to_one(stage: Stage) -> Seen:
     """Scale to one and ask from every node."""
     seen = _scale_for_now(stage, 1)
-    _all_answer(stage)
+    _wait_for_answers(stage)
     return seen
 
 
@@ -118,7 +123,7 @@ def scale_to_one(stage: Stage) -> Seen:
 def scale_to_three(stage: Stage) -> Seen:
     """Scale to three and ask from every node."""
     seen = _scale_for_now(stage, 3)
-    _all_answer(stage)
+    _wait_for_answers(stage)
     return seen
 
 
@@ -133,13 +138,17 @@ def scale_to_zero(stage: Stage) -> Seen:
     """Scale to none and ask from every node."""
     _scale_for_now(stage, 0)
     address = service_at(stage)
-    for node in _nodes(stage):
-        answer = node.curl(f"http://{address}/")[0]
-        if answer.fault is not Fault.REFUSED:
-            raise Unmet(
-                f"{node.vantage}: {answer}",
-                fault=answer.fault,
-                expected=f"REFUSED from {address}",
-                then=see(node, address),
-            )
-    return Seen("no backend anywhere; every node is REFUSED")
+
+    def refused() -> Seen:
+        for node in _nodes(stage):
+            answer = node.curl(f"http://{address}/")[0]
+            if answer.fault is not Fault.REFUSED:
+                raise Unmet(
+                    f"{node.vantage}: {answer}",
+                    fault=answer.fault,
+                    expected=f"REFUSED from {address}",
+                    then=see(node, address),
+                )
+        return Seen("no backend anywhere; every node is REFUSED")
+
+    return stage.wait("REFUSED on every node", refused)

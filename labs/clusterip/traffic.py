@@ -18,7 +18,7 @@ from l4lab.checks import (
 )
 from l4lab.checks.kernel import fair, sample, see
 from l4lab.checks.network import spoken, tally, worst
-from l4lab.checks.service import chosen_backends, stats
+from l4lab.checks.service import at_rest, chosen_backends, stats
 from labs.clusterip import facts
 from labs.clusterip.scene import WAY, backends, service_at
 
@@ -95,7 +95,7 @@ def service_answers(look: Look) -> Seen:
 def counters(look: Look) -> Seen:
     """Count connections around a known number of requests."""
     address = service_at(look)
-    before = stats(look, address)
+    before = at_rest(look, lambda: stats(look, address))
     if bad := worst(look.curl(f"http://{address}/", times=REQUESTS)):
         raise Unmet(f"a request failed: {bad}", fault=bad.fault)
     moved = stats(look, address).since(before)

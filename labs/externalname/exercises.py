@@ -54,9 +54,14 @@ def _name_for_now(stage: Stage, name: str) -> None:
 def move(stage: Stage) -> Seen:
     """Let the Service stand for the API server, ask it, and put back."""
     stage.get("Service", facts.SERVICE)
-    before = ask(stage, INSIDE_URL)
-    if facts.PLAYED and before.status != FORBIDDEN:
-        raise Unmet(f"{INSIDE_URL}: {before}", expected=f"HTTP {FORBIDDEN} before the change")
+
+    def at_the_site() -> Seen:
+        before = ask(stage, INSIDE_URL)
+        if facts.PLAYED and before.status != FORBIDDEN:
+            raise Unmet(f"{INSIDE_URL}: {before}", expected=f"HTTP {FORBIDDEN} before the change")
+        return Seen(str(before))
+
+    stage.wait("the site's answer", at_the_site)
     _name_for_now(stage, facts.INSIDE_NAME)
 
     def moved() -> Seen:

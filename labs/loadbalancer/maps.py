@@ -38,7 +38,10 @@ def nobody(look: Look) -> Seen:
         if ip in {entry.get("local") for entry in link.get("addr_info", [])}
     ]:
         raise Unmet(f"{ip} is on {', '.join(holders)}")
-    answer = look.at(HOST).curl(f"http://{address}/")[0]
+    host = look.at(HOST)
+    # Since a time in mode ipvs it may remember the card of a node, which would answer at that.
+    host.run(["ip", "neigh", "flush", "to", ip])
+    answer = host.curl(f"http://{address}/")[0]
     if answer.fault not in (Fault.TIMEOUT, Fault.UNREACHABLE):
         raise Unmet(f"{answer} from http://{address}/ outside", fault=answer.fault)
     return Seen(f"{address} -> {len(live)} pods, on no interface; outside {answer.fault}")

@@ -148,6 +148,8 @@ def steps(topology: Topology) -> tuple[Step, ...]:
                     within=_SOON,
                     mode=_BOUND,
                 ),
+                # Since a time in mode ipvs this host may remember the card of a node.
+                Command(text="./l4lab exec ip neigh flush to $LB", rc=None, mode="nftables"),
                 Command(
                     text=f"./l4lab exec {_STATUS} {url}",
                     # 7: nobody answers ARP; 28: it was given up before that was known

@@ -58,17 +58,24 @@ def _faults(look: Look, port: int) -> dict[str, Fault | None]:
 def _says(stage: Stage, port: int, wanted: dict[str, Fault | None]) -> None:
     """Hold what each node says from outside against what it should say.
 
+    kube-proxy of mode ipvs writes the rows before the ipsets whose members are masqueraded, so a
+    node may have the port and not yet bring an answer back.
+
     Raises:
-        Unmet: One says something else.
+        Unmet: One goes on saying something else.
     """
-    found = _faults(stage.at(HOST), port)
-    for name, fault in found.items():
-        if fault is not wanted[name]:
-            raise Unmet(
-                f"{name} on port {port}: {fault or 'it answers'}",
-                expected=str(wanted[name] or "it answers"),
-                then=see(stage.at(Vantage(Where.NODE, name))),
-            )
+
+    def as_wanted() -> Seen:
+        for name, fault in _faults(stage.at(HOST), port).items():
+            if fault is not wanted[name]:
+                raise Unmet(
+                    f"{name} on port {port}: {fault or 'it answers'}",
+                    expected=str(wanted[name] or "it answers"),
+                    then=see(stage.at(Vantage(Where.NODE, name))),
+                )
+        return Seen(f"every node on port {port} as expected")
+
+    stage.wait(f"what all say on port {port}", as_wanted)
 
 
 @exercise(

@@ -18,7 +18,7 @@ from l4lab.checks import (
     kernel,
 )
 from l4lab.checks.network import worst
-from l4lab.checks.service import kernel_row, same_backends, stats
+from l4lab.checks.service import at_rest, kernel_row, same_backends, stats
 from labs.nodeport import facts
 from labs.nodeport.scene import WAY, WAY_IN, at_node, backends, own_machine, service_at
 
@@ -131,7 +131,7 @@ def localhost(look: Look) -> Seen:
 def counters(look: Look) -> Seen:
     """Count connections in this node's kernel around requests made from outside."""
     port, inside = at_node(own_machine(look)), service_at(look)
-    before, before_inside = stats(look, port), stats(look, inside)
+    before, before_inside = at_rest(look, lambda: (stats(look, port), stats(look, inside)))
     if bad := worst(look.at(HOST).curl(f"http://{port}/", times=REQUESTS)):
         raise Unmet(f"a request from outside to {port} failed: {bad}", fault=bad.fault)
     moved = stats(look, port).since(before)

@@ -19,7 +19,7 @@ from l4lab.checks import (
     side_by_side,
 )
 from l4lab.checks import database as client
-from l4lab.checks.service import kernel_row, node_of, same_backends, stats
+from l4lab.checks.service import at_rest, kernel_row, node_of, same_backends, stats
 from labs.selectorless import facts
 from labs.selectorless.scene import (
     CLIENT,
@@ -81,7 +81,7 @@ def counters(look: Look) -> Seen:
     """Count connections around a known number of log-ins."""
     cluster = service_at(look)
     address = f"{cluster}:{facts.PORT}"
-    before = stats(look, address)
+    before = at_rest(look, lambda: stats(look, address))
     for _ in range(CONNECTIONS):
         answered(look, ask(look, "SELECT 1", host=cluster), cluster)
     moved = stats(look, address).since(before)

@@ -50,18 +50,21 @@ def switch_off(stage: Stage) -> Seen:
     stage.wait("no flag", lambda: _flagged(stage, scheduler(stage)))
     node = stage.topology.workers[0]
     address = at_node(node)
-    sources = {
-        one.source for one in answered(stage.at(HOST), address, times=sample(stage, REQUESTS))
-    }
-    table = connections(on(stage, node), address)
-    counts = tally(entry.destination for entry in table if entry.source in sources)
-    if len(counts) != facts.REPLICAS:
-        raise Unmet(
-            f"{sum(counts.values())} requests: {spoken(counts)}",
-            expected=f"{facts.REPLICAS} pods take part",
-            counts=counts,
-        )
-    return Seen(f"{sum(counts.values())} requests: {spoken(counts)}", counts)
+
+    def spread() -> Seen:
+        requests = sample(stage, REQUESTS)
+        sources = {one.source for one in answered(stage.at(HOST), address, times=requests)}
+        table = connections(on(stage, node), address)
+        counts = tally(entry.destination for entry in table if entry.source in sources)
+        if len(counts) != facts.REPLICAS:
+            raise Unmet(
+                f"{sum(counts.values())} requests: {spoken(counts)}",
+                expected=f"{facts.REPLICAS} pods take part",
+                counts=counts,
+            )
+        return Seen(f"{sum(counts.values())} requests: {spoken(counts)}", counts)
+
+    return stage.wait("one client at both pods", spread)
 
 
 @exercise(

@@ -85,6 +85,7 @@ def _wait_until_unknown(look: Look, address: str, client: str) -> None:
 
 _ENDS_AT_ONCE = ("linger=0", "shut-none", "end-close")
 """socat's options for a connection that is reset rather than closed: it is soon forgotten."""
+_CHANGED = ("timeoutSeconds of the Service was changed", "its affinity is None")
 
 
 @check(
@@ -106,6 +107,16 @@ def forgotten(look: Look) -> Seen:
     # Mode nftables has it on no interface, and the request leaves from the node's own.
     own = str(_own(look).address)
     client = own if look.mode == NFTABLES else address.partition(":")[0]
+    # Without the flag nobody is remembered, and kube-proxy may still be about to set it.
+    flag = f"persistent {facts.TIMEOUT_SECONDS}"
+    row = kernel_row(look, address, protocol=facts.PROTOCOL)
+    if row.flags != flag:
+        raise Unmet(
+            f"{address}: {row.flags or 'no flag'}",
+            expected=f"{address}: {flag}",
+            causes=_CHANGED,
+            then=see(look, address),
+        )
     _wait_until_unknown(look, address, client)
     options = ",".join(_ENDS_AT_ONCE)
     said = look.run(["socat", "-u", "OPEN:/dev/null", f"TCP4:{address},{options}"], timeout=5)
@@ -116,7 +127,7 @@ def forgotten(look: Look) -> Seen:
         raise Hopeless(
             f"kept for {entry.expires} s" if entry else "the client is not remembered at all",
             expected=f"kept for at most {facts.TIMEOUT_SECONDS} s",
-            causes=("timeoutSeconds of the Service was changed", "its affinity is None"),
+            causes=_CHANGED,
             then=see(look),
         )
     kept, seen = entry.destination, [entry.expires]

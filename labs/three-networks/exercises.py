@@ -44,10 +44,14 @@ def ping_without_pods(stage: Stage) -> Seen:
     stage.undo(f"{facts.REPLICAS} replicas", back)
     stage.change("scale", deployment, "--replicas=0")
     stage.wait("no backend anywhere", lambda: _scaled(stage, 0))
-    after = _outcomes(stage, Fault.REFUSED)
-    if after != before:
-        raise Unmet(f"{joined(before)}; without pods {joined(after)}", expected="no difference")
-    return Seen(f"with and without pods: {joined(sorted(set(after)))}; HTTP 200, then REFUSED")
+
+    def the_same() -> Seen:
+        after = _outcomes(stage, Fault.REFUSED)
+        if after != before:
+            raise Unmet(f"{joined(before)}; without pods {joined(after)}", expected="no difference")
+        return Seen(f"with and without pods: {joined(sorted(set(after)))}; HTTP 200, then REFUSED")
+
+    return stage.wait("the ping as before", the_same)
 
 
 def _outcomes(stage: Stage, fault: Fault | None) -> list[str]:

@@ -160,8 +160,11 @@ _FROM = re.compile(r"^From \S+ icmp_seq=\d+ (.+)$", re.MULTILINE)
 
 
 def ping_argv(address: str, times: int) -> list[str]:
-    """The ping command for so many echo requests, five a second."""
-    return ["ping", "-c", str(times), "-i", "0.2", "-W", "1", address]
+    """The ping command for so many echo requests, five a second.
+
+    It waits for what comes last alone, and longer than a busy machine stands still.
+    """
+    return ["ping", "-c", str(times), "-i", "0.2", "-W", "3", address]
 
 
 def ping_outcome(result: Result) -> str:

@@ -53,7 +53,10 @@ def backend_gone(stage: Stage) -> Seen:
             raise Unmet(f"from port {port}: {reply}", fault=reply.fault)
         return reply
 
-    before = [heard().server for _ in range(2)]
+    def told() -> Seen:
+        return Seen(heard().server)
+
+    before = [stage.wait("an answer", told).text for _ in range(2)]
     if len(set(before)) != 1:
         raise Unmet(f"port {port} went to {before[0]} and then to {before[1]}")
     victim = before[0]
@@ -105,13 +108,19 @@ def sctp_across(stage: Stage) -> Seen:
     stage.wait("all backends", lambda: backends_are(len(found)))
     targets = {pod.name: f"{pod.address}:{facts.TARGET_PORT}" for pod in found}
     targets["Service"] = service
-    replies = ask(
-        far,
-        {label: Asked(protocol="SCTP", target=target) for label, target in targets.items()},
-    )
+    asked = {label: Asked(protocol="SCTP", target=target) for label, target in targets.items()}
+    replies: dict[str, Reply] = {}
+
+    def directly() -> Seen:
+        replies.update(ask(far, asked))
+        if lost := [name for name in targets if name != "Service" and not replies[name].fine]:
+            said = replies[lost[0]]
+            raise Unmet(f"{lost[0]} asked directly: {said}", fault=said.fault)
+        return Seen("every pod answers")
+
+    # A pod that has just been replaced is ready a moment before its servers listen.
+    stage.wait("an answer of every pod", directly)
     through = replies.pop("Service")
-    if lost := [name for name, reply in replies.items() if not reply.fine]:
-        raise Unmet(f"{lost[0]} asked directly: {replies[lost[0]]}", fault=replies[lost[0]].fault)
     if through.fine:
         raise NotHere(f"the kernel of {far.vantage.name} carries such packets: nothing is lost")
     if through.fault is not Fault.TIMEOUT:
@@ -141,7 +150,8 @@ def only_sctp(stage: Stage) -> Seen:
                 raise Unmet(said, fault=reply.fault)
         return Seen(said)
 
-    open_for(*asked)
+    # A pod that has just been replaced is ready a moment before its servers listen.
+    stage.wait("all three protocols", lambda: open_for(*asked))
 
     def back() -> None:
         stage.change("label", "pod", pod.name, f"{facts.POLICY_LABEL}-")

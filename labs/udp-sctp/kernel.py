@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from l4lab.checks import NODES, ONCE, Look, Seen, Traffic, Unmet, check, eventually, kernel
-from l4lab.checks.service import kernel_row, same_backends, stats
+from l4lab.checks.service import at_rest, kernel_row, same_backends, stats
 
 from . import facts
 from .scene import Asked, ask, at, backends, table, unused_ports
@@ -57,7 +57,10 @@ def own_counters(look: Look) -> Seen:
     """Send from fresh ports and read both rows."""
     address = at(look, facts.MIXED)
     ports = unused_ports(look, "UDP", address, DATAGRAMS)
-    before = {protocol: stats(look, address, protocol=protocol) for protocol in ("UDP", "TCP")}
+    before = at_rest(
+        look,
+        lambda: {one: stats(look, address, protocol=one) for one in ("UDP", "TCP")},
+    )
     replies = ask(
         look, {str(p): Asked(protocol="UDP", target=address, source_port=p) for p in ports}
     )

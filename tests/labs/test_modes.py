@@ -115,7 +115,8 @@ def test_a_load_balancers_address_is_found_from_outside_in_mode_ipvs_alone():
         for name in ("outside", "arp", "source", "source-ranges")
         for one in step("loadbalancer", name, "nftables")
     ]
-    [asked] = there
+    [forgotten, asked] = there
+    assert forgotten.text == "./l4lab exec ip neigh flush to $LB"
     assert "./l4lab exec curl" in asked.text
     assert asked.differs(0, "200\n")
     for code, why in ((7, "Failed to connect"), (28, "Connection timed out")):

@@ -218,11 +218,13 @@ class Runner:
         pool = ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="check")
         try:
             # Checks that send nothing run beside all others; each of those that count has the
-            # Service to itself, from all nodes at once (every node has counters of its own).
+            # Service to itself, from all nodes at once (every node has counters of its own). They
+            # come last: a slow kube-proxy has then been waited for, all checks of it at once.
             reading = [pool.submit(self._check, job) for job in silent]
+            results += _all([pool.submit(self._check, job) for job in sending])
             for group in rounds.values():
                 results += _all([pool.submit(self._check, job) for job in group])
-            results += _all([*reading, *(pool.submit(self._check, job) for job in sending)])
+            results += _all(reading)
         except BaseException:
             if isinstance(self._clock, _StoppableClock):
                 self._clock.stop()

@@ -6,9 +6,10 @@ against each other: API, EndpointSlice, kernel, answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
+from typing import TypeVar
 
 from l4lab.checks import ipvs, kernel
 from l4lab.checks.look import Json, Look, raise_if_stuck
@@ -161,6 +162,26 @@ def stats(look: Look, address: str, *, protocol: str = "TCP") -> ipvs.Counters:
     if counters is None:
         raise Unmet(f"IPVS has no row {protocol} {address}")
     return counters
+
+
+_Counted = TypeVar("_Counted")
+_COUNTED_EVERY = 2.25
+"""Seconds, a little more than those after which the kernel brings its numbers up to date."""
+_RESTS = 3
+
+
+def at_rest(look: Look, read: Callable[[], _Counted]) -> _Counted:
+    """What ``read`` finds of the kernel's counters when what was sent before is counted.
+
+    Where they do not come to rest somebody else is sending, and whoever counts will see it.
+    """
+    found = read()
+    for _ in range(_RESTS):
+        look.pause(_COUNTED_EVERY)
+        before, found = found, read()
+        if found == before:
+            break
+    return found
 
 
 def chosen_backends(look: Look, address: str, sources: Iterable[str]) -> dict[str, str]:

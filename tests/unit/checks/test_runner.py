@@ -103,6 +103,25 @@ def test_what_counts_its_requests_never_runs_beside_other_requests(run):
     assert clashes == []
 
 
+def test_what_counts_begins_when_all_that_send_have_settled(run):
+    looks = []
+
+    def settles(_look):
+        looks.append("sent")
+        if len(looks) < 5:
+            raise Unmet("kube-proxy has not caught up")
+        return Seen("sent")
+
+    def counts(_look):
+        looks.append("counted")
+        return Seen("counted")
+
+    counted = made(counts, id="counted", traffic=Traffic.COUNTED)
+    sending = made(settles, id="sending", traffic=Traffic.SOME, verb=eventually(hold=ONCE))
+    assert run(checks=lab_of(counted, sending)).passed
+    assert looks == [*["sent"] * 5, "counted"]
+
+
 def test_a_check_that_breaks_is_an_error_with_its_stack_kept(run):
     def breaks(_look):
         raise KeyError("spec")
