@@ -1,12 +1,25 @@
 """What breaks a cluster and mends it: kubectl, and commands on its machines."""
 
+import itertools
 import json
+import time
 
 from l4lab.checks.model import Vantage, Where
 from l4lab.checks.reach import LiveReach
 from l4lab.command import run
 from l4lab.state import Access
 from l4lab.topology import Role
+
+NOTICED = 120.0  # seconds; on a busy machine kube-proxy was seen to need half a minute
+
+
+def attempts(least):
+    """So many attempts, and more until a busy cluster has had the time to notice a change."""
+    until = time.monotonic() + NOTICED
+    for attempt in itertools.count(1):
+        yield attempt
+        if attempt >= least and time.monotonic() >= until:
+            return
 
 
 class Hands:

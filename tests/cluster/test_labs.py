@@ -1,7 +1,6 @@
 """Every lab on a real cluster: red before it is there, green after, red by each of its breaks."""
 
 import importlib
-import itertools
 import time
 from pathlib import Path
 
@@ -13,14 +12,12 @@ from l4lab.lab import find_labs
 from l4lab.retry import wait_for
 from l4lab.shell import ShellError
 from tests.cluster.breaks import Break
-from tests.cluster.hands import Hands
+from tests.cluster.hands import Hands, attempts
 
 LABS = find_labs(Path(__file__).parents[2])
 
-# What a break needs to show: the cluster must first have noticed it, which takes a busy machine
-# seconds at each attempt, and kube-proxy half a minute.
+# What a break needs to show: the cluster must first have noticed it.
 ATTEMPTS = 6
-NOTICED = 120.0
 IMPATIENT = 0.2
 COMMAND_SECONDS = 120
 # How many times as long as a guide says a slow machine may take; what it shows stays the same.
@@ -122,8 +119,7 @@ def typed(shell, command):
 
 def checked(lab, access, wanted, *, patience=1.0):
     """Check until every state is as wanted; the last states and report."""
-    until = time.monotonic() + NOTICED
-    for attempt in itertools.count(1):
+    for _ in attempts(ATTEMPTS):
         report = run_lab(
             lab,
             access,
@@ -133,7 +129,7 @@ def checked(lab, access, wanted, *, patience=1.0):
             evidence=False,
         )
         states = {name: report.state_of(name) for name in wanted}
-        if states == wanted or (attempt >= ATTEMPTS and time.monotonic() >= until):
+        if states == wanted:
             break
     return states, report
 

@@ -3,7 +3,6 @@
 With every break the path must name the hop where a packet really ended.
 """
 
-import itertools
 import json
 import time
 
@@ -13,12 +12,11 @@ from l4lab.checks import Fault
 from l4lab.path import Mark, to_svg, to_text, trace
 from labs.clusterip import facts
 from tests.cluster.faults import clusterip
-from tests.cluster.hands import Hands
+from tests.cluster.hands import Hands, attempts
 
 BREAKS = {str(fault): fault for fault in clusterip.BREAKS}
 # A break must first be noticed by every kernel, and a rule for one pod meets every second probe.
 ATTEMPTS = 8
-NOTICED = 120.0  # seconds; on a busy machine kube-proxy was seen to need half a minute
 
 LOCAL = "path-local"
 NODE_PORT = 30399
@@ -58,10 +56,9 @@ def rows(path, hop):
 
 def traced(access, client, target, wanted):
     """Trace until the path is as wanted; the last one."""
-    until = time.monotonic() + NOTICED
-    for attempt in itertools.count(1):
+    for _ in attempts(ATTEMPTS):
         path = trace(access, client, target)
-        if wanted(path) or (attempt >= ATTEMPTS and time.monotonic() >= until):
+        if wanted(path):
             break
         time.sleep(1)
     return path
