@@ -49,8 +49,7 @@ def klass(room):
     try:
         assert_well(verbs.up(room, CLASS.students))
         assert_well(verbs.deploy(room, CLASS.students, LAB))
-        # Three labs at once: a busy kube-proxy may write a row later than a check waits.
-        wait_for("three green labs", lambda: not_green(room), within=240, every=2)
+        assert_well(verbs.check(room, CLASS.students, LAB))
         yield room
     finally:
         assert_well(verbs.down(room, CLASS.students))
@@ -62,14 +61,6 @@ def klass(room):
 
 def assert_well(outcomes):
     assert [(one.student, one.note, one.lines) for one in outcomes if not one.ok] == []
-
-
-def not_green(room):
-    """Who is not green in a round of checks, and why; None if everybody is."""
-    notes = [
-        f"{one.student}: {one.note}" for one in verbs.check(room, CLASS.students, LAB) if not one.ok
-    ]
-    return "; ".join(notes) or None
 
 
 def items(room):

@@ -3,7 +3,7 @@
 from l4lab.checks.admission import Admission
 from l4lab.checks.beside import side_by_side
 from l4lab.checks.declare import check, declared, exercise
-from l4lab.checks.look import Look, Stage, raise_if_stuck
+from l4lab.checks.look import Look, raise_if_stuck
 from l4lab.checks.model import (
     API,
     DBHOST,
@@ -26,6 +26,7 @@ from l4lab.checks.model import (
 )
 from l4lab.checks.report import LabReport, explain, render_line
 from l4lab.checks.runner import fitting_checks, mode_of_proxy, run_lab
+from l4lab.checks.stage import Stage
 from l4lab.checks.verbs import ONCE, Hold, consistently, eventually, never
 from l4lab.checks.watch import PATIENCE, watch
 

@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from l4lab.checks.look import Look, Stage
+    from l4lab.checks.look import Look
+    from l4lab.checks.stage import Stage
     from l4lab.checks.verbs import Verb
 
 

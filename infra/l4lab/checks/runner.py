@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import threading
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 
 from l4lab.checks import diagnosis
+from l4lab.checks.backlog import Backlog
 from l4lab.checks.choice import choose
 from l4lab.checks.kernel import IPVS, live_mode
-from l4lab.checks.look import Look, Stage
+from l4lab.checks.look import Look
 from l4lab.checks.model import (
     API,
     CannotMeasure,
@@ -29,7 +29,17 @@ from l4lab.checks.model import (
 )
 from l4lab.checks.reach import LiveReach, Reach, SharedReads, slowness
 from l4lab.checks.report import LabReport, sort_results
-from l4lab.checks.verbs import ONCE, Clock, Eventually, Never, Verdict, judge
+from l4lab.checks.stage import Stage
+from l4lab.checks.verbs import (
+    ONCE,
+    Clock,
+    Eventually,
+    Never,
+    StoppableClock,
+    Stopped,
+    Verdict,
+    judge,
+)
 from l4lab.lab import Lab
 from l4lab.state import Access, write_private
 from l4lab.topology import Role, Topology
@@ -38,27 +48,6 @@ _AT_ONCE = 32  # most of them wait: for the next look, or for a machine to be fr
 _SHARED_SECONDS = 0.3
 
 Report = Callable[[CheckResult], None]
-
-
-class Stopped(Exception):  # noqa: N818 (a signal)
-    """The run was broken off while this check waited."""
-
-
-class _StoppableClock:
-    """Real time, whose sleepers wake when the run is broken off."""
-
-    def __init__(self) -> None:
-        self._stop = threading.Event()
-
-    def now(self) -> float:
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        if self._stop.wait(seconds):
-            raise Stopped
-
-    def stop(self) -> None:
-        self._stop.set()
 
 
 def run_lab(
@@ -87,7 +76,7 @@ def run_lab(
         UsageError: ``only`` names a check that there is not, or not in kube-proxy's mode.
     """
     with LiveReach(access, namespace=lab.namespace) as reach:
-        clock = _StoppableClock()
+        clock = StoppableClock()
         runner = Runner(
             lab=lab,
             reach=reach,
@@ -157,6 +146,7 @@ class Runner:
         self._told = on_result
         self._telling = threading.Lock()
         self._shared = SharedReads(reach, max_age=shared_seconds)
+        self._at_work = Backlog(reach, topology, clock)
         self._started = clock.now()
         self._factor = 1.0
         self._mode = IPVS
@@ -226,7 +216,7 @@ class Runner:
                 results += _all([pool.submit(self._check, job) for job in group])
             results += _all(reading)
         except BaseException:
-            if isinstance(self._clock, _StoppableClock):
+            if isinstance(self._clock, StoppableClock):
                 self._clock.stop()
             raise
         finally:
@@ -245,6 +235,7 @@ class Runner:
                 clock=self._clock,
                 factor=self._factor,
                 patience=self._patience,
+                at_work=self._at_work,
             )
         except Stopped:
             raise
@@ -255,6 +246,7 @@ class Runner:
     def _exercise(self, step: Exercise) -> CheckResult:
         stage = Stage(
             budget=step.budget * self._patience,
+            at_work=self._at_work,
             reach=self._reach,
             shared=self._shared,
             vantage=API,

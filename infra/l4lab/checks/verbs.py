@@ -5,6 +5,7 @@ Time comes from a ``Clock``, so the whole loop is tested without waiting.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,10 @@ from l4lab.checks.model import CannotMeasure, Hopeless, NotHere, Seen, State, Un
 SETTLE = 30.0
 """Seconds a cluster may need after a change (kube-proxy was seen to need them on a busy machine);
 a failure later than that makes a pass flaky."""
+
+AT_WORK = 180.0
+"""Seconds, at most, that a cluster known to be at work is waited for beyond a budget: kube-proxy
+was seen to take 37 s to write one change on a busy machine, and a lab makes several."""
 
 _FIRST_LOOK = 15.0
 """Seconds to wait for a first look that can measure, where a verb wants no settling: cluster DNS
@@ -43,6 +48,30 @@ class WallClock:
     def sleep(self, seconds: float) -> None:
         """Really wait."""
         time.sleep(seconds)
+
+
+class Stopped(Exception):  # noqa: N818 (a signal)
+    """The run was broken off while this check waited."""
+
+
+class StoppableClock:
+    """Real time, whose sleepers wake with ``Stopped`` when the run is broken off."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+
+    def now(self) -> float:
+        """Seconds of the monotonic clock."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, unless the run ends first."""
+        if self._stop.wait(seconds):
+            raise Stopped
+
+    def stop(self) -> None:
+        """Wake all sleepers, now and from now on."""
+        self._stop.set()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,8 +145,18 @@ class Verdict:
 Sample = Callable[[], Seen]
 
 
+def _at_rest() -> bool:
+    return False
+
+
 def judge(
-    verb: Verb, sample: Sample, *, clock: Clock, factor: float = 1.0, patience: float = 1.0
+    verb: Verb,
+    sample: Sample,
+    *,
+    clock: Clock,
+    factor: float = 1.0,
+    patience: float = 1.0,
+    at_work: Callable[[], bool] = _at_rest,
 ) -> Verdict:
     """Take samples until the verb is decided.
 
@@ -129,11 +168,17 @@ def judge(
             time green must hold does not.
         patience: Scales the budget alone: how soon we give up says nothing of how soon a cluster
             settles.
+        at_work: Whether the cluster is known to be still at what it was told. A budget that is
+            over then goes on, ``AT_WORK`` seconds at most, and one more look is taken once it has
+            ended; what is red meanwhile makes no pass flaky.
     """
     match verb:
         case Eventually():
             within = verb.within * factor * patience
-            return _eventually(verb, sample, clock=clock, within=within, settle=SETTLE * factor)
+            settle = SETTLE * factor
+            return _eventually(
+                verb, sample, clock=clock, within=within, settle=settle, at_work=at_work
+            )
         case Consistently():
             ready = _FIRST_LOOK * factor * patience
             return _throughout(verb, sample, clock=clock, ready=ready)
@@ -143,12 +188,19 @@ def judge(
 
 
 def _eventually(
-    verb: Eventually, sample: Sample, *, clock: Clock, within: float, settle: float
+    verb: Eventually,
+    sample: Sample,
+    *,
+    clock: Clock,
+    within: float,
+    settle: float,
+    at_work: Callable[[], bool],
 ) -> Verdict:
     started = clock.now()
     streak = attempts = 0
     first_bad: float | None = None
-    last_bad = started
+    last_bad = unexcused = started
+    working = False
     while True:
         attempts += 1
         begun = clock.now()
@@ -157,7 +209,7 @@ def _eventually(
         if isinstance(outcome, Seen):
             streak += 1
             if streak >= verb.hold.samples:
-                late = first_bad is not None and last_bad - started > settle
+                late = first_bad is not None and unexcused - started > settle
                 return Verdict(
                     state=State.FLAKY if late else State.PASS,
                     attempts=attempts,
@@ -171,8 +223,15 @@ def _eventually(
         streak = 0
         first_bad = begun if first_bad is None else first_bad
         last_bad = now
-        if _final(outcome) or now - started >= within:
-            return _bad(outcome, attempts, seconds=now - started, failing_for=now - first_bad)
+        waited = now - started
+        worked, working = working, waited >= min(within, settle) and at_work()
+        # A look during which the work ended may have come too early: one more is taken.
+        idle = not (working or worked)
+        if idle:
+            unexcused = now
+        over = waited >= within + (0 if idle else AT_WORK)
+        if _final(outcome) or over:
+            return _bad(outcome, attempts, seconds=waited, failing_for=now - first_bad)
         clock.sleep(verb.every)
 
 

@@ -5,9 +5,10 @@ import json
 import pytest
 
 from l4lab.checks.admission import read_admission
-from l4lab.checks.look import Look, Stage
+from l4lab.checks.look import Look
 from l4lab.checks.model import API, CannotMeasure, Vantage, Where
 from l4lab.checks.reach import SharedReads
+from l4lab.checks.stage import Stage
 from l4lab.command import Result
 
 SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "tried"}, "spec": {}}
@@ -114,7 +115,7 @@ def test_a_dry_run_is_asked_at_the_api_and_changes_nothing():
 
 def test_what_is_offered_for_real_is_deleted_afterwards():
     api = Api(result(out="{}"), result())
-    stage = at(api, Stage, budget=1)
+    stage = at(api, Stage, budget=1, at_work=lambda: False)
     assert stage.offer(SERVICE).accepted
     assert stage.put_back() == []
     (_, offered, stdin), (_, deleted, _) = api.asked

@@ -160,7 +160,7 @@ def test_listeners_are_the_local_addresses():
 def test_a_machine_is_changed_with_its_undo_said_first():
     host = Vantage(Where.DBHOST, "mariadb01")
     wire = Wire()
-    stage = look_over(wire, Stage, budget=1)
+    stage = look_over(wire, Stage, budget=1, at_work=lambda: False)
     stage.change_machine(host, ["stop", "it"], back=["start", "it"])
     assert stage.put_back() == []
     assert wire.commands == [(host, ["stop", "it"]), (host, ["start", "it"])]
@@ -168,7 +168,7 @@ def test_a_machine_is_changed_with_its_undo_said_first():
 
 def test_a_change_that_failed_is_undone_as_well_and_a_failed_undo_is_told():
     wire = Wire(stop=left(rc=1, err="no\n"), start=left(rc=1, err="cannot\n"))
-    stage = look_over(wire, Stage, budget=1)
+    stage = look_over(wire, Stage, budget=1, at_work=lambda: False)
     with pytest.raises(CannotMeasure, match="stop failed on node k8s-node01: no"):
         stage.change_machine(NODE, ["stop"], back=["start"])
     assert stage.put_back() == [

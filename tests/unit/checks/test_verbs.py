@@ -3,7 +3,7 @@
 import pytest
 
 from l4lab.checks import CannotMeasure, Hopeless, NotHere, Seen, State, Unmet
-from l4lab.checks.verbs import SETTLE, consistently, eventually, judge, never
+from l4lab.checks.verbs import AT_WORK, SETTLE, consistently, eventually, judge, never
 
 
 class Script:
@@ -124,3 +124,49 @@ def test_never_passes_while_it_does_not_happen_and_fails_when_it_does(clock):
 def test_never_does_not_take_a_hopeless_lab_for_absence(clock):
     verdict = judge(never(for_=3), Script(Hopeless("no such Service")), clock=clock)
     assert verdict.state is State.FAIL
+
+
+class Work:
+    """A cluster that is at work until some moment."""
+
+    def __init__(self, clock, until):
+        self.clock, self.until = clock, until
+
+    def __call__(self):
+        return self.clock.time < self.until
+
+
+def test_a_budget_goes_on_while_the_cluster_is_at_work(clock):
+    begun = clock.time
+    script = Script(*[BAD] * 49, GOOD)
+    at_work = Work(clock, begun + 48)
+    verb = eventually(within=10, every=1)
+    assert judge(verb, script, clock=clock, at_work=at_work).state is State.PASS
+
+
+def test_once_the_work_has_ended_one_look_is_the_last(clock):
+    begun = clock.time
+    at_work = Work(clock, begun + 20.5)
+    verdict = judge(eventually(within=10, every=1), Script(BAD), clock=clock, at_work=at_work)
+    assert verdict.state is State.FAIL
+    # Looks at 0 to 20 s were during the work; at 21 s it was seen to be over, and looked again.
+    assert verdict.attempts == 23
+
+
+def test_work_that_never_ends_is_not_waited_for_without_end(clock):
+    verdict = judge(eventually(within=10, every=1), Script(BAD), clock=clock, at_work=lambda: True)
+    assert verdict.state is State.FAIL
+    assert verdict.seconds == pytest.approx(10 + AT_WORK, abs=1.5)
+
+
+def test_waiting_does_not_help_what_is_hopeless_though_the_cluster_is_at_work(clock):
+    script = Script(Hopeless("ImagePullBackOff"))
+    assert judge(eventually(), script, clock=clock, at_work=lambda: True).attempts == 1
+
+
+def test_a_failure_after_the_work_makes_a_late_pass_flaky(clock):
+    begun = clock.time
+    at_work = Work(clock, begun + 20)
+    script = Script(*[BAD] * (int(SETTLE) + 5), GOOD)
+    verb = eventually(within=60, every=1)
+    assert judge(verb, script, clock=clock, at_work=at_work).state is State.FLAKY

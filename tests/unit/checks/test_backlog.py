@@ -1,0 +1,72 @@
+"""When kube-proxy has yet to write what it was told, as its own metrics say."""
+
+import pytest
+
+from l4lab.checks.backlog import ASK_METRICS, Backlog, lags
+from l4lab.checks.model import CannotMeasure, Where
+from l4lab.command import Result
+from tests.unit.checks.world import topology
+
+# As kube-proxy prints them: floating point in seconds since 1970, one line for each IP family.
+METRICS = """\
+# HELP kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds [ALPHA] The last time ...
+# TYPE kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds gauge
+kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds{{ip_family="IPv4"}} {told}
+kubeproxy_sync_proxy_rules_last_timestamp_seconds{{ip_family="IPv4"}} {written}
+kubeproxy_sync_proxy_rules_service_changes_pending 0
+"""
+LAGGING = METRICS.format(told="1.7959440265026982e+09", written="1.795943957e+09")
+DONE = METRICS.format(told="1.7959437300326982e+09", written="1.7959437357299972e+09")
+
+
+@pytest.mark.parametrize(
+    ("metrics", "expected"),
+    [
+        (LAGGING, True),
+        (DONE, False),
+        (LAGGING.replace("IPv4", "IPv6") + DONE, True),
+        # Told of something, and nothing was ever written.
+        (LAGGING.replace("last_timestamp", "other"), True),
+        ("", False),
+    ],
+)
+def test_it_lags_where_it_was_told_after_it_last_wrote(metrics, expected):
+    assert lags(metrics) is expected
+
+
+class Proxies:
+    """The kube-proxies of the nodes: what each prints, or why it cannot be asked."""
+
+    def __init__(self, **printed):
+        self.printed = printed
+        self.asked = []
+
+    def run(self, vantage, argv, *, timeout, stdin=None):
+        assert (vantage.where, tuple(argv)) == (Where.NODE, ASK_METRICS)
+        self.asked.append(vantage.name)
+        said = self.printed.get(vantage.name.replace("-", "_"), DONE)
+        if isinstance(said, Exception):
+            raise said
+        rc = 0 if said else 7  # curl's code for a refused connection
+        return Result(argv=tuple(argv), rc=rc, stdout=said, stderr="", seconds=0.0)
+
+
+def test_one_node_that_lags_is_enough(clock):
+    assert not Backlog(Proxies(), topology(), clock)()
+    assert Backlog(Proxies(k8s_node02=LAGGING), topology(), clock)()
+
+
+@pytest.mark.parametrize("silent", ["", CannotMeasure("host unreachable")])
+def test_who_does_not_answer_is_not_waited_for(clock, silent):
+    assert not Backlog(Proxies(k8s_node01=silent), topology(), clock)()
+
+
+def test_the_answer_is_asked_for_anew_after_a_while(clock):
+    proxies = Proxies(k8s_node01=LAGGING)
+    backlog = Backlog(proxies, topology(), clock)
+    assert backlog()
+    assert backlog()
+    assert sorted(proxies.asked) == ["k8s-master01", "k8s-node01", "k8s-node02"]
+    proxies.printed.clear()
+    clock.sleep(2)
+    assert not backlog()
