@@ -42,7 +42,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--long",
         action="store_true",
-        help="with --cluster: also what would not fit into the time that a fresh machine has",
+        help="also what would not fit into the time that a fresh machine has",
     )
 
 

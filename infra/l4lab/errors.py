@@ -6,9 +6,13 @@ failed check (1) from bad usage (2), machines (3), playbook (4) and stack (5).
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
+
+FULL_DISK: Final = (errno.ENOSPC, errno.EDQUOT)
+"""Error numbers of a write for which there is no room."""
 
 
 @dataclass

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
@@ -18,12 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from l4lab.errors import LockedError, MachineError, UsageError
+from l4lab.errors import FULL_DISK, LockedError, MachineError, UsageError
 from l4lab.place import Place
 from l4lab.topology import Topology
 
 FOLDER = ".l4lab"
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -229,7 +227,7 @@ def lock(path: Path, what: str) -> Iterator[None]:
         raise MachineError(
             f"{what} cannot be locked",
             f"{path}: {failed.strerror or failed}",
-            "free some disk, then the same command again" if failed.errno in _FULL else None,
+            "free some disk, then the same command again" if failed.errno in FULL_DISK else None,
         ) from failed
     with opened as file:
         try:

@@ -39,7 +39,13 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("odd", ODD.values(), ids=ODD.keys())
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param(odd, id=kind, marks=pytest.mark.long if kind == "NodePort" else [])
+        for kind, odd in ODD.items()
+    ],
+)
 def test_a_service_that_was_edited(access, space, odd):
     lab = lab_of(space.name)
     stack.deploy(lab, access)

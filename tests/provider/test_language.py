@@ -197,7 +197,7 @@ def test_red_checks_turn_it_red_until_they_are_green(made):
     made.well("destroy", "-s", "made", "--yes")
 
 
-@pytest.mark.parametrize("first", ["l4lab", "pulumi"])
+@pytest.mark.parametrize("first", [pytest.param("l4lab", marks=pytest.mark.long), "pulumi"])
 def test_deploy_and_plain_up_follow_each_other_without_a_difference(made, access, namespace, first):
     lab = MadeLab("made", program_of(namespace))
 

@@ -84,7 +84,14 @@ def finish(verb, lab, access):
     assert not list(pulumi_cli.scratch(access.paths, "made").iterdir())
 
 
-VERBS = pytest.mark.parametrize("verb", ["deploy", "destroy"])
+VERBS = pytest.mark.parametrize(
+    "verb",
+    [
+        "deploy",
+        # Where a deploy finds its way on, a destroy mostly does; test_stack_cut_off.py has one.
+        pytest.param("destroy", marks=pytest.mark.long),
+    ],
+)
 
 
 def test_an_update_is_taken_back_by_the_program_from_before(access, space, killed):

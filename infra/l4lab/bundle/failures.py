@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from l4lab.command import CommandError
-from l4lab.errors import BundleError
+from l4lab.errors import FULL_DISK, BundleError
 
 NEEDED_GIB: Final = 20  # free disk for a cold build, kernel tree and Go's caches included
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 # What programs say of it, in the language of C.
 _SAID: Final = ("no space left on device", "disk quota exceeded")
 _COLD: Final = f"a build from nothing takes up to {NEEDED_GIB} GiB"
@@ -50,7 +48,7 @@ def told(
             details=failed.details or log,
         ) from failed
     except OSError as failed:
-        if failed.errno in _FULL:
+        if failed.errno in FULL_DISK:
             raise _full(what, folder, needed) from failed
         raise BundleError(
             what, str(failed), "L4LAB_CACHE puts the cache where this user may write"

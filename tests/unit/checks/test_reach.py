@@ -226,6 +226,16 @@ def test_without_an_age_every_later_read_is_done_anew():
     assert counting.times == 2
 
 
+def test_of_three_measures_of_slowness_the_middle_one_counts():
+    class Uneven:
+        seconds = iter((0.05, 0.1, 5.0))
+
+        def run(self, _vantage, argv, *, timeout, stdin=None):
+            return Result(argv=tuple(argv), rc=0, stdout="", stderr="", seconds=next(self.seconds))
+
+    assert slowness(Uneven(), NODE) == pytest.approx(2)
+
+
 def test_slowness_is_measured_against_a_normal_machine():
     counting = Counting()
     counting.gate.set()
