@@ -1,5 +1,7 @@
 """When kube-proxy has yet to write what it was told, as its own metrics say."""
 
+from email.utils import formatdate
+
 import pytest
 
 from l4lab.checks.backlog import ASK_METRICS, Backlog, lags
@@ -9,14 +11,30 @@ from tests.unit.checks.world import topology
 
 # As kube-proxy prints them: floating point in seconds since 1970, one line for each IP family.
 METRICS = """\
-# HELP kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds [ALPHA] The last time ...
+HTTP/1.1 200 OK\r
+Date: {now}\r
+\r
 # TYPE kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds gauge
 kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds{{ip_family="IPv4"}} {told}
 kubeproxy_sync_proxy_rules_last_timestamp_seconds{{ip_family="IPv4"}} {written}
+kubeproxy_sync_proxy_rules_duration_seconds_bucket{{ip_family="IPv4",le="+Inf"}} 10
+kubeproxy_sync_proxy_rules_duration_seconds_sum{{ip_family="IPv4"}} 20.5
+kubeproxy_sync_proxy_rules_duration_seconds_count{{ip_family="IPv4"}} 10
 kubeproxy_sync_proxy_rules_service_changes_pending 0
 """
-LAGGING = METRICS.format(told="1.7959440265026982e+09", written="1.795943957e+09")
-DONE = METRICS.format(told="1.7959437300326982e+09", written="1.7959437357299972e+09")
+BEGAN = 1795943957.25
+
+
+def page(*, told, written, now=100):
+    """What kube-proxy prints; seconds after ``BEGAN``. A round of its takes 2.05 s."""
+    return METRICS.format(
+        told=f"{BEGAN + told:.10e}",
+        written=repr(BEGAN + written),
+        now=formatdate(BEGAN + now, usegmt=True),
+    )
+
+
+LAGGING, DONE = page(told=60.5, written=50), page(told=50, written=60.5)
 
 
 @pytest.mark.parametrize(
@@ -27,10 +45,14 @@ DONE = METRICS.format(told="1.7959437300326982e+09", written="1.7959437357299972
         (LAGGING.replace("IPv4", "IPv6") + DONE, True),
         # Told of something, and nothing was ever written.
         (LAGGING.replace("last_timestamp", "other"), True),
+        # Told during a round that has ended since: the next has just begun, or is over by now.
+        (page(told=94, written=98), True),
+        (page(told=54, written=58), False),
+        (page(told=80, written=98), False),
         ("", False),
     ],
 )
-def test_it_lags_where_it_was_told_after_it_last_wrote(metrics, expected):
+def test_it_lags_where_it_may_have_been_told_after_it_began_to_write(metrics, expected):
     assert lags(metrics) is expected
 
 
