@@ -67,6 +67,18 @@ def test_only_a_throw_away_machine_goes_without_fsync_and_strict_checks(site, pl
     config = init(real)
     assert "etcd" not in config["ClusterConfiguration"]
     assert config["InitConfiguration"]["nodeRegistration"]["ignorePreflightErrors"] == []
+    for unit in ("containerd.service", "kubelet.service"):
+        [local] = site.variants(f"/etc/systemd/system/{unit}")
+        [given] = real.variants(f"/etc/systemd/system/{unit}")
+        assert "\nTimerSlackNSec=4ms\n" in local
+        assert "TimerSlack" not in given
+
+
+def test_kube_proxy_gets_a_share_of_the_processor(site) -> None:
+    wanted = [one for call in site.calls for one in call.get("objects") or []]
+    [proxy] = [one for one in wanted if one.get("metadata", {}).get("name") == "kube-proxy"]
+    [container] = proxy["spec"]["template"]["spec"]["containers"]
+    assert container == {"name": "kube-proxy", "resources": {"requests": {"cpu": "100m"}}}
 
 
 def test_all_machines_know_the_same_token_and_it_is_in_no_output(site) -> None:
