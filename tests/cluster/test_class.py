@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 
 import pytest
 
@@ -119,6 +120,12 @@ def test_a_login_reaches_its_own_namespace_and_no_other(klass):
         assert as_student(klass, ANN, "auth", "can-i", *question.split()).stdout.strip() == "no"
 
 
+def closed(url):
+    """Why there is no answer to a request from here; None for an answer."""
+    said = command.run(["curl", "-sS", "-f", "-m", "4", url], timeout=20, check=False)
+    return None if said.succeeded else said.last_line or f"exit code {said.rc}"
+
+
 def test_pods_reach_their_own_and_nobody_elses(klass):
     def fetch(target):
         # Not wget's own -T: Debian's busybox dies of it.
@@ -139,8 +146,11 @@ def test_pods_reach_their_own_and_nobody_elses(klass):
     opened = as_student(klass, BOB, "patch", "service", "my-nginx", "-p", json.dumps(change))
     assert opened.succeeded, opened.stderr
     try:
-        node = klass.access.topology.workers[0].address
-        refused(fetch(f"http://{node}:{port}/"), *UNREACHED)
+        for node in klass.access.topology.nodes:
+            url = f"http://{node.address}:{port}/"
+            # This process is on the node network, to which a node port is open.
+            wait_for(f"an answer of {url}", partial(closed, url), within=120)
+            refused(fetch(url), *UNREACHED)
     finally:
         back = {"spec": {"type": "ClusterIP", "ports": [{"port": 80, "nodePort": None}]}}
         admin(klass, "patch", "service", "my-nginx", "-n", BOB.id, "-p", json.dumps(back))

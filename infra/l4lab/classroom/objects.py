@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from l4lab.classroom.model import Classroom, Student
 from l4lab.place import CLASS
-from l4lab.topology import Networks
+from l4lab.topology import Topology
 
 Json = dict[str, Any]
 
@@ -20,6 +20,7 @@ LOGIN: Final = "student"
 _OURS: Final = "class"
 _RULES: Final = "l4lab-class"
 _CONTROL_PLANE: Final = "node-role.kubernetes.io/control-plane"
+_API: Final = 6443  # kubeadm's port of the API server
 _READ: Final = ["get", "list", "watch"]
 _ALL: Final = [*_READ, "create", "update", "patch", "delete", "deletecollection"]
 _RBAC: Final = "rbac.authorization.k8s.io"
@@ -90,14 +91,14 @@ def of_class() -> list[Json]:
 
 
 def of_student(
-    student: Student, classroom: Classroom, networks: Networks, tunnels: Sequence[IPv4Address]
+    student: Student, classroom: Classroom, topology: Topology, tunnels: Sequence[IPv4Address]
 ) -> list[Json]:
     """What one student gets.
 
     Args:
         student: The student.
         classroom: The class, for its limits.
-        networks: The cluster's networks.
+        topology: The cluster's machines and networks.
         tunnels: The nodes' own addresses in the pod network: by these they come to pods of others.
     """
     space = student.place.namespace
@@ -118,7 +119,7 @@ def of_student(
     return [
         namespace,
         *_bounds(space, classroom),
-        _policy(space, networks, tunnels),
+        _policy(space, ports, topology, tunnels),
         *_login(space),
     ]
 
@@ -162,9 +163,9 @@ def _bounds(space: str, classroom: Classroom) -> list[Json]:
     ]
 
 
-def _policy(space: str, networks: Networks, tunnels: Sequence[IPv4Address]) -> Json:
+def _policy(space: str, ports: range, topology: Topology, tunnels: Sequence[IPv4Address]) -> Json:
     own: Json = {"podSelector": {}}
-    nodes = [_block(f"{networks.nodes}"), *(_block(f"{address}/32") for address in tunnels)]
+    network = topology.networks.nodes
     dns = {
         "to": [
             {
@@ -176,12 +177,30 @@ def _policy(space: str, networks: Networks, tunnels: Sequence[IPv4Address]) -> J
         ],
         "ports": [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")],
     }
+    nodes = [node.address for node in topology.nodes]
+    # The node network holds the database's host, and whoever plays the outside.
+    machines = _block(f"{network}")
+    if inside := [f"{address}/32" for address in nodes if address in network]:
+        machines["ipBlock"]["except"] = inside
+    # A node that is asked for somebody's node port hands the request on as its own, which their
+    # policy lets in.
+    open_there: list[Json] = [{"port": _API, "protocol": "TCP"}]
+    open_there += [
+        {"port": ports[0], "endPort": ports[-1], "protocol": protocol}
+        for protocol in ("TCP", "UDP", "SCTP")
+    ]
     spec = {
         "podSelector": {},
         "policyTypes": ["Ingress", "Egress"],
-        "ingress": [{"from": [own, *nodes]}],
-        # The node network holds the database's host, and whoever plays the outside.
-        "egress": [{"to": [own]}, dns, {"to": nodes[:1]}],
+        "ingress": [
+            {"from": [own, _block(f"{network}"), *(_block(f"{address}/32") for address in tunnels)]}
+        ],
+        "egress": [
+            {"to": [own]},
+            dns,
+            {"to": [machines]},
+            *({"to": [_block(f"{node}/32")], "ports": open_there} for node in nodes),
+        ],
     }
     return _object("networking.k8s.io/v1", "NetworkPolicy", _OURS, space, spec=spec)
 

@@ -77,7 +77,7 @@ class Room:
 
     def wanted(self, student: Student, tunnels: Sequence[IPv4Address]) -> list[Json]:
         """What the student should have."""
-        return of_student(student, self.classroom, self.access.topology.networks, tunnels)
+        return of_student(student, self.classroom, self.access.topology, tunnels)
 
 
 def known_places(paths: Paths) -> dict[str, Place]:

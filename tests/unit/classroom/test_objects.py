@@ -11,21 +11,21 @@ from l4lab.settings import parse
 PLACE = Place(student="ann", namespace="ann", first_node_port=30400)
 ANN = Student(id="ann", name="安娜", place=PLACE)
 CLASS = Classroom(name="c", students=(ANN,), labs=(), limits=Limits())
-NETWORKS = parse({}, "l4lab.toml").topology.networks
+TOPOLOGY = parse({}, "l4lab.toml").topology
 
 
 def made():
-    found = of_student(ANN, CLASS, NETWORKS, [IPv4Address("10.244.1.0")])
+    found = of_student(ANN, CLASS, TOPOLOGY, [IPv4Address("10.244.1.0")])
     return {one["kind"]: one for one in reversed(found)}
 
 
 def named(kind, name):
-    found = of_student(ANN, CLASS, NETWORKS, [])
+    found = of_student(ANN, CLASS, TOPOLOGY, [])
     return next(one for one in found if (one["kind"], one["metadata"]["name"]) == (kind, name))
 
 
 def test_everything_is_in_the_students_namespace():
-    for one in of_student(ANN, CLASS, NETWORKS, []):
+    for one in of_student(ANN, CLASS, TOPOLOGY, []):
         if one["kind"] != "Namespace":
             assert one["metadata"]["namespace"] == "ann"
     assert made()["Namespace"]["metadata"]["name"] == "ann"
@@ -56,8 +56,24 @@ def test_the_role_reaches_no_rights_and_no_bounds():
 def test_pods_of_others_may_not_come_in():
     sources = made()["NetworkPolicy"]["spec"]["ingress"][0]["from"]
     blocks = {one["ipBlock"]["cidr"] for one in sources if "ipBlock" in one}
-    assert blocks == {str(NETWORKS.nodes), "10.244.1.0/32"}
+    assert blocks == {str(TOPOLOGY.networks.nodes), "10.244.1.0/32"}
     assert all(set(one) in ({"ipBlock"}, {"podSelector"}) for one in sources)
+
+
+def test_of_the_nodes_only_the_students_own_node_ports_and_the_api_server_are_reached():
+    egress = made()["NetworkPolicy"]["spec"]["egress"]
+    nodes = {f"{node.address}/32" for node in TOPOLOGY.nodes}
+    [rest] = [one["to"][0]["ipBlock"] for one in egress if "except" in str(one)]
+    assert (rest["cidr"], set(rest["except"])) == (str(TOPOLOGY.networks.nodes), nodes)
+    reached = {
+        (peer["ipBlock"]["cidr"], port["protocol"], port["port"], port.get("endPort"))
+        for one in egress
+        for peer in one["to"]
+        if "ipBlock" in peer and peer["ipBlock"]["cidr"] in nodes
+        for port in one["ports"]
+    }
+    own = {(node, kind, 30400, 30409) for node in nodes for kind in ("TCP", "UDP", "SCTP")}
+    assert reached == own | {(node, "TCP", 6443, None) for node in nodes}
 
 
 def test_the_bounds_add_up_for_as_many_pods_as_are_allowed():
