@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from typing import Final
+
+API_PORT: Final = 6443
+"""Where kubeadm has the API server listen."""
 
 
 class Role(StrEnum):

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 from collections import defaultdict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 
+from l4lab.checks.kernel import PROXY
 from l4lab.checks.model import CannotMeasure, Vantage, Where
-from l4lab.checks.reach import Reach
-from l4lab.checks.verbs import Clock
+from l4lab.checks.reach import Reach, SharedReads
 from l4lab.topology import Topology
 
-ASK_METRICS = ("curl", "-sS", "-i", "-m", "15", "http://127.0.0.1:10249/metrics")
-"""kube-proxy's metrics, at the address it serves them by default (``metricsBindAddress``), with the
-header that tells its time. On a busy machine a page took more than 5 s."""
+ASK_METRICS = ("curl", "-sS", "-i", "-m", "15", f"{PROXY}/metrics")
+"""kube-proxy's metrics, with the header that tells its time. On a busy machine a page took more
+than 5 s."""
 
 # When kube-proxy was last told of a change, when it last ended a round of writing, and how long
 # rounds take. Each is there once for each IP family.
@@ -59,30 +58,20 @@ def _behind(family: Mapping[str, float], now: float) -> bool:
 
 
 class Backlog:
-    """Asks the kube-proxy of every node; askers at the same time share one answer."""
+    """Asks the kube-proxy of every node; askers at the same time share the answers."""
 
-    def __init__(self, reach: Reach, topology: Topology, clock: Clock) -> None:
-        self._reach = reach
-        self._topology = topology
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._asked: float | None = None
-        self._answer = False
+    def __init__(self, reach: Reach, topology: Topology) -> None:
+        self._reach = SharedReads(reach, max_age=_FRESH_SECONDS)
+        self._nodes = [Vantage(Where.NODE, node.name) for node in topology.nodes]
 
     def __call__(self) -> bool:
         """Whether any node's kernel is behind; a kube-proxy that does not answer is not."""
-        with self._lock:
-            now = self._clock.now()
-            if self._asked is None or not 0 <= now - self._asked < _FRESH_SECONDS:
-                nodes = self._topology.nodes
-                with ThreadPoolExecutor(max_workers=len(nodes)) as pool:
-                    self._answer = any(list(pool.map(self._behind, [n.name for n in nodes])))
-                self._asked = self._clock.now()
-            return self._answer
+        with ThreadPoolExecutor(max_workers=len(self._nodes)) as pool:
+            return any(list(pool.map(self._lags, self._nodes)))
 
-    def _behind(self, node: str) -> bool:
+    def _lags(self, node: Vantage) -> bool:
         try:
-            said = self._reach.run(Vantage(Where.NODE, node), ASK_METRICS, timeout=20)
+            said = self._reach.run(node, ASK_METRICS, timeout=20)
         except CannotMeasure:
             return False
         return said.succeeded and lags(said.stdout)

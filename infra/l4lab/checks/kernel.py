@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from l4lab.checks.reach import Reach
 
 IPVS, NFTABLES = "ipvs", "nftables"
-ASK_MODE = ("curl", "-sS", "-m", "3", "http://127.0.0.1:10249/proxyMode")
+PROXY = "http://127.0.0.1:10249"
+"""Where kube-proxy tells of itself, by default (``metricsBindAddress``)."""
+ASK_MODE = ("curl", "-sS", "-m", "3", f"{PROXY}/proxyMode")
 _ASK_SETTINGS = (
     "kubectl", "get", "configmap", "kube-proxy", "-n", "kube-system",
     "-o", "jsonpath={.data.config\\.conf}", "--request-timeout=10s",

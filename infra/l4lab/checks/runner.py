@@ -146,7 +146,7 @@ class Runner:
         self._told = on_result
         self._telling = threading.Lock()
         self._shared = SharedReads(reach, max_age=shared_seconds)
-        self._at_work = Backlog(reach, topology, clock)
+        self._at_work = Backlog(reach, topology)
         self._started = clock.now()
         self._factor = 1.0
         self._mode = IPVS

@@ -54,15 +54,11 @@ class Stopped(Exception):  # noqa: N818 (a signal)
     """The run was broken off while this check waited."""
 
 
-class StoppableClock:
+class StoppableClock(WallClock):
     """Real time, whose sleepers wake with ``Stopped`` when the run is broken off."""
 
     def __init__(self) -> None:
         self._stop = threading.Event()
-
-    def now(self) -> float:
-        """Seconds of the monotonic clock."""
-        return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
         """Wait, unless the run ends first."""

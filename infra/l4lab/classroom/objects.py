@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from l4lab.classroom.model import Classroom, Student
 from l4lab.place import CLASS
-from l4lab.topology import Topology
+from l4lab.topology import API_PORT, Topology
 
 Json = dict[str, Any]
 
@@ -20,7 +20,6 @@ LOGIN: Final = "student"
 _OURS: Final = "class"
 _RULES: Final = "l4lab-class"
 _CONTROL_PLANE: Final = "node-role.kubernetes.io/control-plane"
-_API: Final = 6443  # kubeadm's port of the API server
 _READ: Final = ["get", "list", "watch"]
 _ALL: Final = [*_READ, "create", "update", "patch", "delete", "deletecollection"]
 _RBAC: Final = "rbac.authorization.k8s.io"
@@ -184,7 +183,7 @@ def _policy(space: str, ports: range, topology: Topology, tunnels: Sequence[IPv4
         machines["ipBlock"]["except"] = inside
     # A node that is asked for somebody's node port hands the request on as its own, which their
     # policy lets in.
-    open_there: list[Json] = [{"port": _API, "protocol": "TCP"}]
+    open_there: list[Json] = [{"port": API_PORT, "protocol": "TCP"}]
     open_there += [
         {"port": ports[0], "endPort": ports[-1], "protocol": protocol}
         for protocol in ("TCP", "UDP", "SCTP")

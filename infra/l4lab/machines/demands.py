@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from ipaddress import IPv4Network
 from typing import Any
 
-from l4lab.topology import Machine, Role, Topology
+from l4lab.topology import API_PORT, Machine, Role, Topology
 
 DISTRIBUTIONS = ("debian 12", "debian 13", "ubuntu 22.04", "ubuntu 24.04")
 _NODES = (Role.CONTROL_PLANE, Role.WORKER)
 _PORTS = {
     Role.CONTROL_PLANE: {
-        ("tcp", 6443): "the API server",
+        ("tcp", API_PORT): "the API server",
         ("tcp", 2379): "etcd",
         ("tcp", 2380): "etcd",
         ("tcp", 10257): "kube-controller-manager",

@@ -23,11 +23,10 @@ from l4lab.machines import demands, given, host
 from l4lab.machines.driver import MachineStatus
 from l4lab.machines.keys import KNOWN_HOSTS, path_word
 from l4lab.state import Paths, read_json, write_json, write_private
-from l4lab.topology import Given, Machine, Topology
+from l4lab.topology import API_PORT, Given, Machine, Topology
 
 _JUMP = "l4lab-jump"
 _CONTACT = 45  # seconds to log in and look around, twice ssh's own time to connect
-_API = 6443
 _API_SECONDS = 5.0
 _SSH_FAILED = 255
 _NO_PYTHON = 127
@@ -253,12 +252,12 @@ def _run(argv: Sequence[str | Path], *, timeout: float, text: str = "") -> Resul
 def api_faults(machine: Machine) -> list[str]:
     """What keeps this host from the API server to be: a refusal is an answer, silence is none."""
     try:
-        with socket.create_connection((str(machine.address), _API), timeout=_API_SECONDS):
+        with socket.create_connection((str(machine.address), API_PORT), timeout=_API_SECONDS):
             return []
     except ConnectionRefusedError:
         return []
     except OSError as failed:
         return [
-            f"its port {_API} cannot be reached from here ({failed.strerror or failed}): kubectl, "
-            "Pulumi and checks from outside go there directly, not by SSH"
+            f"its port {API_PORT} cannot be reached from here ({failed.strerror or failed}): "
+            "kubectl, Pulumi and checks from outside go there directly, not by SSH"
         ]

@@ -9,7 +9,7 @@ from l4lab.checks import ipvs, kernel, nft
 from l4lab.checks.look import Look
 from l4lab.checks.model import CannotMeasure
 
-_ASK_MODE = ("curl", "-sS", "-m", "2", "http://127.0.0.1:10249/proxyMode")
+_ASK_MODE = ("curl", "-sS", "-m", "2", f"{kernel.PROXY}/proxyMode")
 _CURL_LATE = 28
 
 
