@@ -65,8 +65,11 @@ def test_plain_paths_stay_as_they_are():
 def test_a_machine_s_memory_is_found(tmp_path, name):
     folder = tmp_path / name / "machines" / "k8s-node01"
     disk = next(word for word in words_of(folder, tmp_path / "base") if "ubd0=" in word)
-    process = subprocess.Popen(["sh", "-c", "read line; true", disk], stdin=subprocess.PIPE)
+    process = subprocess.Popen(
+        ["sh", "-c", "echo; read line; true", disk], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     try:
+        process.stdout.readline()  # a process that has just begun has no command line for a moment
         assert host.memory_of(folder) is not None
         assert host.memory_of(folder.with_name("k8s-node0")) is None
     finally:
