@@ -28,7 +28,7 @@ ROW = "-A -t 10.10.3.4:80 -s rr\n"
 def klass():
     """What a class has put there, and what a student has made by hand."""
     room = Classroom(name="c", students=(ANN,), labs=("clusterip",), limits=Limits())
-    networks = parse({}, "none").topology.networks
+    topology = parse({}, "none").topology
     service = item(
         "Service",
         "mine",
@@ -41,7 +41,7 @@ def klass():
         None,
         spec={"parentRef": {"namespace": "student-ann", "name": "mine"}},
     )
-    made = [*of_class(), *of_student(ANN, room, networks, [])]
+    made = [*of_class(), *of_student(ANN, room, topology, [])]
     return [*made, service, address, item("ConfigMap", "kube-root-ca.crt", "student-ann")]
 
 
