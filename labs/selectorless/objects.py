@@ -80,7 +80,8 @@ def slice_made(look: Look) -> Seen:
         ],
     }
     lines = differences(wanted, found[0])
-    if target := found[0]["endpoints"][0].get("targetRef"):
+    first: Json = next(iter(found[0].get("endpoints") or []), {})
+    if target := first.get("targetRef"):
         lines.append(f"targetRef: expected none, found {target['kind']} {target['name']}")
     if lines:
         raise Unmet(
