@@ -15,7 +15,7 @@ from l4lab.checks.reach import LiveReach, SharedReads
 from l4lab.checks.verbs import WallClock
 from l4lab.cluster import Cluster
 from l4lab.errors import MachineError, UsageError
-from l4lab.guide import render, sections
+from l4lab.guide import Section, Step, render, sections
 from l4lab.lab import Lab, find_labs
 from l4lab.page import LabPart, Page, PodAt, ServiceAt, StepPart
 from l4lab.path import PacketPath, trace
@@ -83,9 +83,8 @@ def deployed(cluster: Cluster, access: Access) -> list[Lab]:
 def lab_part(
     lab: Lab, topology: Topology, report: LabReport, *, paths: tuple[PacketPath, ...] = ()
 ) -> LabPart:
-    """A report in the order of the lab's guide."""
-    headings = sections(render(lab, topology, "en"))
-    guide = lab.steps(topology)
+    """A report in the order of the lab's guide; as it comes where the cluster cannot have that."""
+    guide, headings = _guide(lab, topology)
     step_of = {name: step.id for step in guide for name in step.checks}
     # Steps name the checks of mode ipvs; those of another know the section that explains them.
     by_step: dict[str, list[CheckResult]] = {step.id: [] for step in guide}
@@ -101,6 +100,15 @@ def lab_part(
     if rest:
         steps.append(StepPart(id="other", heading=OTHER, results=tuple(rest)))
     return LabPart(title=lab.title, report=report, steps=tuple(steps), paths=paths)
+
+
+def _guide(lab: Lab, topology: Topology) -> tuple[tuple[Step, ...], dict[str, Section]]:
+    """The lab's steps and their sections; nothing where the cluster lacks what they need."""
+    try:
+        return lab.steps(topology), sections(render(lab, topology, "en"))
+    except UsageError:
+        # The results say the same, and those of other labs are not to be lost.
+        return (), {}
 
 
 def to_data(page: Page) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from l4lab.errors import UsageError
 from l4lab.guide import Command, Step
 from l4lab.topology import Role, Topology
 from labs.selectorless import facts
@@ -31,8 +32,18 @@ def _patched(path: str, value: str) -> str:
 
 
 def steps(topology: Topology) -> tuple[Step, ...]:
-    """The steps for that cluster."""
-    database = topology.with_role(Role.MARIADB)[0]
+    """The steps for that cluster.
+
+    Raises:
+        UsageError: It has no database.
+    """
+    if not topology.databases:
+        raise UsageError(
+            f"lab selectorless needs a machine with role {Role.MARIADB}",
+            f"cluster {topology.name} has none",
+            f"give a machine of l4lab.toml the role {Role.MARIADB}, then: ./l4lab up",
+        )
+    database = topology.databases[0]
     node = topology.with_role(Role.WORKER)[0]
     networks = topology.networks
     here = str(database.address)

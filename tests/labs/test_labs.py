@@ -1,12 +1,14 @@
 """What every lab must have, for every folder of ``labs/``: a new lab is tested by being there."""
 
 import re
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
 from l4lab.checks import Check, Exercise, declared
+from l4lab.errors import UsageError
 from l4lab.guide import LANGUAGES, render, sections
 from l4lab.lab import PARTS, find_labs
 from l4lab.settings import parse
@@ -37,6 +39,8 @@ OTHER = parse(
     },
     "other",
 ).topology
+# A cluster may do without a database.
+BARE = replace(COURSE, machines=COURSE.nodes)
 ANYWHERE = {"127.0.0.1", "0.0.0.0"}  # noqa: S104  # named in a text, not listened on
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 SCRIPTED = re.compile(r"{{.*?}}|{%.*?%}|{#.*?#}", re.DOTALL)
@@ -206,3 +210,12 @@ def test_a_guide_is_of_the_cluster_it_is_made_for(lab, language):
         if is_address(found) and any(IPv4Address(found) in network for network in networks)
     }
     assert of_the_course == set()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_cluster_without_a_database_has_guides_all_the_same(lab, language):
+    if lab.name == "selectorless":
+        with pytest.raises(UsageError, match="lab selectorless needs a machine with role mariadb"):
+            render(lab, BARE, language)
+        return
+    assert set(sections(render(lab, BARE, language))) == {step.id for step in lab.steps(BARE)}

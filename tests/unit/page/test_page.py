@@ -1,6 +1,7 @@
 """The report page: whole, self-contained, and honest about what is red."""
 
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -158,6 +159,13 @@ def test_the_picture_is_xml_and_has_every_machine_pod_and_service():
         assert str(machine.address) in text
     assert "web-1" in text
     assert "web (ClusterIP)  10.10.1.1 80 TCP  ->  10.244.1.2:80" in text
+
+
+def test_a_guide_that_the_cluster_cannot_have_costs_no_result():
+    bare = replace(TOPOLOGY, machines=TOPOLOGY.nodes)
+    told = LabReport(lab="selectorless", results=(result("slice", State.FAIL),), seconds=1.0)
+    found = report.lab_part(get_lab(PROJECT, "selectorless"), bare, told)
+    assert [(step.heading, step.results) for step in found.steps] == [(report.OTHER, told.results)]
 
 
 def test_results_stand_in_the_order_of_the_guide_and_none_is_lost():
