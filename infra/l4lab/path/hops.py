@@ -171,11 +171,13 @@ def _route(found: Measured) -> Hop:
     see = ""
     if found.route:
         rows.append(("route", str(found.route)))
+        if found.by_arp:
+            rows.append(("ARP", found.taker))
         if found.handler:
             rows.append(("handled by", f"the kernel of {found.handler}"))
         elif not found.route.problem:
             rows.append(("handled by", "no node of the cluster"))
-        argv = ("ip", "route", "get", found.address)
+        argv = ("ip", *(("neigh", "show") if found.by_arp else ("route", "get")), found.address)
         see = as_typed(client.machine, argv) if not client.pod else ""
     return _hop(found, "route", "route", place=client.place, rows=rows, see=see)
 

@@ -7,7 +7,9 @@ packet died there or lets the next one look.
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import IPv4Address, IPv4Network
 
+from l4lab.checks.look import as_typed
 from l4lab.checks.model import Fault
 from l4lab.path.beyond import at_backend, died, fault_of, silent, suspects
 from l4lab.path.measured import Kind, Measured
@@ -91,6 +93,24 @@ def _route(found: Measured) -> Death | None:
     )
 
 
+def _unclaimed(found: Measured) -> Death | None:
+    """An external address is nobody's, unless somebody says by ARP that it has it."""
+    if found.handler or not found.by_arp:
+        return None
+    cause = "a machine that is no node has the same address, or a node cannot be asked"
+    if not found.card and not any(found.bound.values()):
+        cause = "no node holds the address: kube-proxy binds it in mode ipvs only"
+    elif not found.card:
+        cause = "the nodes that hold the address keep silent: strictARP, or arp_ignore, is set"
+    return died(
+        "route",
+        fault_of(found),
+        found.taker,
+        causes=(cause,),
+        then=as_typed(found.client.machine, ("ip", "neigh", "show", found.address)),
+    )
+
+
 # --- the choice of a backend --------------------------------------------------------------------
 
 
@@ -155,6 +175,27 @@ def _lagging(found: Measured, seen: str) -> Death:
     return died("proxy", fault_of(found), seen, causes=causes, then=_PROXY_LOGS)
 
 
+def _not_let_in(found: Measured) -> Death | None:
+    """What loadBalancerSourceRanges does not name is dropped before there is a choice."""
+    service, outcome, client = found.target.service, found.outcome, found.client_address
+    if found.kind is not Kind.EXTERNAL or not (service and outcome and client):
+        return None
+    if outcome.connected or found.taken or not service.source_ranges:
+        return None
+    # A node that asks its own address is let in.
+    ranges = [IPv4Network(one, strict=False) for one in service.source_ranges if ":" not in one]
+    if client == found.address or any(IPv4Address(client) in one for one in ranges):
+        return None
+    listed = ", ".join(service.source_ranges)
+    return died(
+        "proxy",
+        fault_of(found),
+        f"{found.handler} took nothing from {client} for {found.destination}",
+        causes=(f"{client} is not in loadBalancerSourceRanges of Service {service}: {listed}",),
+        then=f"./l4lab kubectl describe service {service.flag}",
+    )
+
+
 def _no_backend(found: Measured) -> Death | None:
     service = found.target.service
     if not found.entry or found.entry.live or found.taken or service is None:
@@ -169,9 +210,7 @@ def _no_backend(found: Measured) -> Death | None:
             then=f"./l4lab kubectl describe service {service.flag}",
         )
     if found.local_only and found.handler not in _homes(found):
-        then = f"./l4lab path {found.client.text} {_homes(found)[0]}:{found.target.port}"
-        if found.kind is Kind.CLUSTER:
-            then = f"./l4lab kubectl get pods -n {service.namespace} -o wide"
+        then = _at_home(found, service)
         return died(
             "proxy", fault_of(found), seen, causes=(_nobody_local(found, service),), then=then
         )
@@ -232,21 +271,29 @@ def _goes_around(found: Measured) -> Death | None:
         return None
     if tracked.masqueraded or found.backend_node in ("", found.handler) or found.client.pod:
         return None
-    homes = _homes(found)
-    at_home = f"./l4lab path {found.client.text} {homes[0]}:{found.target.port}" if homes else ""
     return died(
         "nat",
         fault_of(found),
         f"the source is kept, so {found.backend_node} answers {found.client.place} directly and "
         f"not through {found.handler}, from an address it never asked",
         causes=(_nobody_local(found, service),),
-        then=at_home or f"./l4lab kubectl describe service {service.flag}",
+        then=_at_home(found, service),
     )
 
 
 def _homes(found: Measured) -> list[str]:
     """The nodes with a ready endpoint."""
     return sorted({one.node for one in found.ready if one.node})
+
+
+def _at_home(found: Measured, service: Service) -> str:
+    """What asks a node with an endpoint instead, where the client can choose its node."""
+    homes = _homes(found)
+    if not homes:
+        return f"./l4lab kubectl describe service {service.flag}"
+    if found.kind in (Kind.CLUSTER, Kind.EXTERNAL):
+        return f"./l4lab kubectl get pods -n {service.namespace} -o wide"
+    return f"./l4lab path {found.client.text} {homes[0]}:{found.target.port}"
 
 
 def _nobody_local(found: Measured, service: Service) -> str:
@@ -284,8 +331,10 @@ _IN_ORDER: tuple[Callable[[Measured], Death | None], ...] = (
     unknown_name,
     _route,
     silent,
+    _unclaimed,
     _loopback,
     _no_entry,
+    _not_let_in,
     _no_backend,
     _wrong_backend,
     _goes_around,

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from l4lab.checks.look import Look
 from l4lab.checks.model import CannotMeasure, Fault, Vantage, Where
+from l4lab.command import Result
 from l4lab.errors import MachineError
 from l4lab.path import ends, probe, proxy, wire
 from l4lab.path.ends import Client, Target
@@ -85,6 +86,8 @@ class Tracer:
             )
         except CannotMeasure as failed:
             raise MachineError(f"the probe did not run: {failed.why}", None, failed.then) from None
+        if found.by_arp and not found.handler:
+            self._found_by_arp(found)
         self._doing("follow the connection")
         self._follow(found)
         return found
@@ -187,23 +190,26 @@ class Tracer:
     def _address(self, found: Measured) -> None:
         """What kind of address it is, who carries it, and which way the client would go."""
         found.kind = self._kind(found)
-        nodes = [node.name for node in self._topology.nodes]
+        nodes = self._topology.nodes
         with ThreadPoolExecutor(max_workers=len(nodes)) as pool:
-            asked = {name: pool.submit(self._holders, name, found.address) for name in nodes}
-            for name, job in asked.items():
-                held = self._gap(found, "address", job.result)
-                if held is not None:
-                    found.bound[name] = held
+            asked = {node: pool.submit(self._links, node.name) for node in nodes}
+            for node, job in asked.items():
+                links = self._gap(found, "address", job.result)
+                if links is not None:
+                    found.bound[node.name] = wire.read_holders(links, found.address)
+                    cards = wire.read_cards(links, str(node.address))
+                    found.cards.update(dict.fromkeys(cards, node.name))
         argv = [*self._within, "ip", "-json", "route", "get", found.address]
         found.route = wire.read_route(self._at(found.client.machine).run(argv))
         found.client_address = found.route.source
         found.handler = self._handler(found)
 
-    def _holders(self, node: str, address: str) -> tuple[str, ...]:
-        result = self._node(node).run(["ip", "-json", "-4", "address", "show"])
+    def _links(self, node: str) -> Result:
+        # With -4 the cards' own addresses are left out.
+        result = self._node(node).run(["ip", "-json", "address", "show"])
         if not result.succeeded:
             raise CannotMeasure(f"ip failed on {node}: {result.last_line}")
-        return wire.read_holders(result, address)
+        return result
 
     def _kind(self, found: Measured) -> Kind:
         address, networks = found.address, self._topology.networks
@@ -226,7 +232,7 @@ class Tracer:
         return bool(port and port.node_port == target.port) or target.port in ends.NODE_PORTS
 
     def _handler(self, found: Measured) -> str:
-        """The node whose kernel decides: the address's owner, the client's own, or by route."""
+        """The node whose kernel decides: the address's owner, the client's own, by route or ARP."""
         nodes = {str(node.address): node.name for node in self._topology.nodes}
         if found.kind in (Kind.NODE, Kind.NODE_PORT):
             return nodes[found.address]
@@ -235,7 +241,22 @@ class Tracer:
         route = found.route
         if route is None or route.problem:
             return ""
+        if found.by_arp:
+            argv = ["ip", "-json", "neigh", "show", found.address]
+            found.card = wire.read_neighbour(self._at(found.client.machine).run(argv))
+            return found.cards.get(found.card, "")
         return nodes.get(route.gateway or found.address, "")
+
+    def _found_by_arp(self, found: Measured) -> None:
+        """Who took it, once the client has had to ask for the address."""
+        found.handler = self._handler(found)
+        if found.handler:
+            self._before(found)
+            # It would have the connection in it.
+            found.before = None
+        else:
+            why = f"no node is known to have taken it: {found.taker}"
+            found.problems |= {"proxy": why, "backend": why}
 
     def _before(self, found: Measured) -> None:
         """What the handling kernel holds before the connection."""

@@ -46,6 +46,10 @@ class Measured:
     kind: Kind = Kind.FOREIGN
     bound: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Interfaces that carry the address, by node; only nodes that could be asked."""
+    cards: dict[str, str] = field(default_factory=dict)
+    """The nodes by the MACs of their cards on the node network; only nodes that could be asked."""
+    card: str = ""
+    """The MAC that answered the client's ARP, where it asked for the address itself."""
     client_address: str = ""
     route: Route | None = None
     handler: str = ""
@@ -88,6 +92,24 @@ class Measured:
         if self.kind in (Kind.CLUSTER, Kind.EXTERNAL, Kind.NODE_PORT):
             return True
         return self.kind is Kind.LOOPBACK and self.target.service is not None
+
+    @property
+    def by_arp(self) -> bool:
+        """Whether a client that is no node asks its own network who has the external address."""
+        route, nodes = self.route, {node.name for node in self.topology.nodes}
+        if self.kind is not Kind.EXTERNAL or route is None or self.client.machine.name in nodes:
+            return False
+        if self.machine_at(self.address):  # an externalIP may be a node's own
+            return False
+        return not (route.gateway or route.local or route.problem)
+
+    @property
+    def taker(self) -> str:
+        """Whom the client's ARP has found, in words."""
+        if not self.card:
+            return f"nobody answers ARP for {self.address}"
+        node = self.cards.get(self.card, "no node that could be asked")
+        return f"{self.card} answers ARP for {self.address}, the card of {node}"
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:

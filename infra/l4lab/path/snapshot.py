@@ -39,6 +39,8 @@ class Service:
     external_name: str
     external_local: bool
     """``externalTrafficPolicy: Local``."""
+    source_ranges: tuple[str, ...]
+    """``loadBalancerSourceRanges``: who may use its external addresses; none: everybody."""
     internal_local: bool
     selector: Mapping[str, str]
     ports: tuple[Port, ...]
@@ -204,6 +206,7 @@ def _service(item: Json) -> Service:
         ),
         external_name=spec.get("externalName", ""),
         external_local=spec.get("externalTrafficPolicy") == "Local",
+        source_ranges=tuple(one.strip() for one in spec.get("loadBalancerSourceRanges") or ()),
         internal_local=spec.get("internalTrafficPolicy") == "Local",
         selector=spec.get("selector") or {},
         ports=tuple(

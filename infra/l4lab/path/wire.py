@@ -49,13 +49,29 @@ def read_route(result: Result) -> Route:
 
 
 def read_holders(result: Result, address: str) -> tuple[str, ...]:
-    """The interfaces that carry the address, of ``ip -json -4 address show``'s output."""
+    """The interfaces that carry the address, of ``ip -json address show``'s output."""
     return tuple(
         link["ifname"]
         for link in json.loads(result.stdout)
         for entry in link.get("addr_info", [])
         if entry.get("local") == address
     )
+
+
+def read_cards(result: Result, address: str) -> tuple[str, ...]:
+    """The MACs of the interfaces that carry the address, of the same output."""
+    holders = read_holders(result, address)
+    return tuple(
+        link["address"]
+        for link in json.loads(result.stdout)
+        if link["ifname"] in holders and "address" in link
+    )
+
+
+def read_neighbour(result: Result) -> str:
+    """The MAC that ``ip -json neigh show ADDRESS`` has; empty where nobody answered ARP."""
+    entries = json.loads(result.stdout or "[]") if result.succeeded else []
+    return next((entry["lladdr"] for entry in entries if "lladdr" in entry), "")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,9 +62,14 @@ def pod(name, address, node, labels=None, *, phase="Running"):
     }
 
 
-def bound(*names):
+CARDS = {MASTER: "02:00:00:00:00:11", NODE1: "02:00:00:00:00:21", NODE2: "02:00:00:00:00:22"}
+
+
+def bound(*names, node=NODE1):
+    card = CARDS[node]
+    own = f"192.168.128.{card[-2:]}"
     links = [
-        {"ifname": "vec0", "addr_info": [{"local": "192.168.128.21"}]},
+        {"ifname": "vec0", "address": card, "addr_info": [{"local": own}]},
         {"ifname": "kube-ipvs0", "addr_info": [{"local": one} for one in names]},
     ]
     return json.dumps(links)
@@ -138,7 +143,7 @@ class World:
         self.commands = []
         for node in (MASTER, NODE1, NODE2):
             self.set(node, "mode", "ipvs")
-            self.set(node, "address", bound(CLUSTER, "10.10.0.10"))
+            self.set(node, "address", bound(CLUSTER, "10.10.0.10", node=node))
             self.set(node, "row", row(self.virtual, f"{NEAR}:80", f"{FAR}:80"))
             self.set(node, "stats", [stats(self.virtual, 54), stats(self.virtual, 55)])
             self.set(node, "conntrack", "")
@@ -244,12 +249,14 @@ class World:
         return Result(argv=tuple(argv), rc=rc, stdout=out, stderr=err, seconds=0.01)
 
 
-def tool_of(words):  # noqa: PLR0911 (one a tool)
+def tool_of(words):  # noqa: PLR0911, PLR0912 (one a tool)
     match words:
         case ["cat", path]:
             return "resolver" if path.endswith("resolv.conf") else "hosts"
         case ["ip", *_, "get", address]:
             return f"route {address}"
+        case ["ip", *_, "neigh", "show", address]:
+            return f"neighbour {address}"
         case ["ip", *_]:
             return "address"
         case ["sh", *_]:
