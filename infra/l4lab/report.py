@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from l4lab import stack
-from l4lab.checks import CannotMeasure, CheckResult, LabReport, run_lab
+from l4lab.checks import CannotMeasure, CheckResult, LabReport, mode_of_proxy, run_lab
 from l4lab.checks.look import Look
 from l4lab.checks.model import API
 from l4lab.checks.reach import LiveReach, SharedReads
@@ -67,7 +67,8 @@ def measure(
     return Page(
         topology=access.topology,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        proxy=cluster.settings.proxy,
+        # Not that of the settings: it may have been changed since.
+        proxy=mode_of_proxy(chosen[0], access),
         version=version,
         labs=tuple(parts),
         pods=_pods(seen, chosen),

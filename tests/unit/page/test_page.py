@@ -4,6 +4,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,6 +15,8 @@ from l4lab.lab import get_lab
 from l4lab.page import LabPart, Page, PodAt, ServiceAt, StepPart, render
 from l4lab.page.picture import draw
 from l4lab.path import Hop, Mark, PacketPath
+from l4lab.path.snapshot import Snapshot
+from l4lab.progress import Progress
 from l4lab.settings import parse
 
 PROJECT = Path(__file__).parents[3]
@@ -159,6 +162,21 @@ def test_the_picture_is_xml_and_has_every_machine_pod_and_service():
         assert str(machine.address) in text
     assert "web-1" in text
     assert "web (ClusterIP)  10.10.1.1 80 TCP  ->  10.244.1.2:80" in text
+
+
+def test_the_mode_is_the_one_kube_proxy_runs_in(monkeypatch):
+    lab = get_lab(PROJECT, "clusterip")
+    cluster = SimpleNamespace(
+        enter=lambda: SimpleNamespace(topology=TOPOLOGY),
+        progress=Progress(quiet=True),
+        settings=parse({"cluster": {"proxy": "ipvs"}}, ""),
+    )
+    told = LabReport(lab=lab.name, results=(result("a"),), seconds=1.0)
+    monkeypatch.setattr(report, "run_lab", lambda *_words, **_more: told)
+    monkeypatch.setattr(report, "_names", lambda *_words: set())
+    monkeypatch.setattr(report, "_look", lambda _access: (Snapshot(services=(), pods=()), "v1"))
+    monkeypatch.setattr(report, "mode_of_proxy", lambda *_words: "nftables")
+    assert report.measure(cluster, [lab], paths=False).proxy == "nftables"
 
 
 def test_a_guide_that_the_cluster_cannot_have_costs_no_result():
