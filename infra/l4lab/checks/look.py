@@ -54,7 +54,10 @@ def as_typed(vantage: Vantage, argv: Sequence[str]) -> str:
         case Where.POD:
             return f"./l4lab kubectl exec {vantage.name} -- {shlex.join(argv)}"
         case Where.NODE | Where.DBHOST:
-            return f"./l4lab ssh {vantage.name} {shlex.join(argv)}"
+            # Two shells read it, the learner's and the machine's: ssh joins its words with blanks.
+            line = shlex.join(argv)
+            line = line if line == " ".join(argv) else shlex.quote(line)
+            return f"./l4lab ssh {vantage.name} {line}"
 
 
 class Look:
