@@ -115,7 +115,7 @@ def steps(topology: Topology) -> tuple[Step, ...]:
                     f":{facts.NODE_PORT}",
                     shows=(
                         rf"^TCP +{empty.address}:{facts.NODE_PORT} rr",
-                        rf"^TCP +10\.\S+:{facts.NODE_PORT} rr",
+                        rf"^TCP +{_in(topology.networks.pods)}:{facts.NODE_PORT} rr",
                         _BACKEND,
                     ),
                     within=_SOON,

@@ -1,12 +1,14 @@
 """What lab nodeport reads: the web server's log, and addresses as patterns."""
 
 import re
+from dataclasses import replace
 from ipaddress import IPv4Network
 
 import pytest
 
 from labs.nodeport.source import sources
-from labs.nodeport.steps import _in
+from labs.nodeport.steps import _in, steps
+from tests.unit.checks.world import topology
 
 MARK = "l4lab-0a1b2c3d4e5f"
 LOG = f"""\
@@ -39,3 +41,16 @@ def test_a_network_as_a_pattern(network, inside, outside):
     pattern = _in(IPv4Network(network))
     assert re.fullmatch(pattern, inside)
     assert not re.fullmatch(pattern, outside)
+
+
+def test_the_row_of_the_tunnel_is_known_by_the_clusters_own_pod_network():
+    course = topology()
+    networks = replace(course.networks, pods=IPv4Network("172.20.0.0/16"))
+    empty = course.control_plane.address
+    [kernel] = [step for step in steps(replace(course, networks=networks)) if step.id == "kernel"]
+    table = (
+        f"TCP  {empty}:30380 rr\n  -> 172.20.3.7:80     Masq    1      0          0\n"
+        "TCP  172.20.58.192:30380 rr\n  -> 172.20.3.7:80     Masq    1      0          0\n"
+    )
+    assert kernel.do[1].differs(0, table) is None
+    assert kernel.do[1].differs(0, table.replace("172.20.58.192", "192.0.2.9"))
