@@ -87,7 +87,7 @@ _PINGED = re.compile(r"^PING \S+ \(([\d.]+)\)", re.MULTILINE)
 @check(
     id="ping",
     title="a ping to the Service's name is answered by the site's host",
-    why="Unlike a ping to a cluster address, which the own node answers, this one really went out.",
+    why="Unlike a ping to a cluster address, which the own node refuses, this one really went out.",
     expect="an answer from the site's address",
     anchor="ping",
     vantage=CLIENT,
