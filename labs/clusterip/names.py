@@ -24,7 +24,7 @@ from l4lab.checks import (
 )
 from l4lab.checks.look import as_typed
 from l4lab.checks.network import read_nslookup, read_wget, wget_argv
-from l4lab.checks.path import outside_reason
+from l4lab.checks.path import outside_reason, path_from_pod
 from l4lab.checks.service import cluster_address
 from l4lab.command import Result
 from labs.clusterip import facts
@@ -122,7 +122,7 @@ def short_names(look: Look) -> Seen:
                 f"{name}: {fetched.message}",
                 fault=fetched.fault,
                 causes=_DNS_CAUSES if dns else (),
-                then=_DNS_NEXT if dns else f"./l4lab path {facts.CLIENT} {name}",
+                then=_DNS_NEXT if dns else path_from_pod(look, facts.CLIENT, name),
             )
 
     names = names_of(look)

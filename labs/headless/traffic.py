@@ -15,6 +15,7 @@ from l4lab.checks import (
     eventually,
 )
 from l4lab.checks.kernel import connections, title
+from l4lab.checks.path import path_from_pod
 from l4lab.checks.service import node_of
 from labs.headless import facts
 from labs.headless.scene import CLIENT, backends, full_name, name_of
@@ -53,7 +54,7 @@ def direct(look: Look) -> Seen:
         raise Unmet(
             f"{title(look)} of {node.name} has {balanced[0].source} -> {balanced[0].virtual}",
             expected=f"nothing of these connections in {title(look)}",
-            then=f"./l4lab path {facts.CLIENT} {facts.SERVICE}",
+            then=path_from_pod(look, facts.CLIENT, facts.SERVICE),
         )
     return Seen(
         f"{len(sources)} connections from {facts.CLIENT}, none in {title(look)} of {node.name}"

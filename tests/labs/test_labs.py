@@ -43,6 +43,7 @@ OTHER = parse(
 BARE = replace(COURSE, machines=COURSE.nodes)
 ANYWHERE = {"127.0.0.1", "0.0.0.0"}  # noqa: S104  # named in a text, not listened on
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+PATH_FROM_POD = "./l4lab path {facts."
 SCRIPTED = re.compile(r"{{.*?}}|{%.*?%}|{#.*?#}", re.DOTALL)
 ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b")
 
@@ -122,6 +123,12 @@ def test_the_guide_names_only_checks_there_are(lab, guide):
         for name in re.findall(r"`([^`]+)`", row.split("|")[2])
     ]
     assert set(named) - {item.id for item in items(lab)} == set()
+
+
+def test_a_lab_for_a_class_follows_paths_from_the_students_own_pods(lab):
+    """A pod's bare name is one of namespace default."""
+    typed = [file.name for file in lab.folder.glob("*.py") if PATH_FROM_POD in file.read_text()]
+    assert not (getattr(lab.facts, "SHARED", False) and typed)
 
 
 # --- steps --------------------------------------------------------------------------------------

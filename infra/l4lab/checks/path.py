@@ -17,6 +17,7 @@ from l4lab.checks.service import (
     ready_pods,
     same_backends,
 )
+from l4lab.place import OWN_NAMESPACE
 
 
 def to_service(
@@ -113,6 +114,12 @@ def to_service(
             then="./l4lab kubectl get pods -o wide",
         ),
     )
+
+
+def path_from_pod(look: Look, pod: str, target: str) -> str:
+    """The command that follows a connection from a pod of the lab, in whose namespace it is."""
+    client = pod if look.namespace == OWN_NAMESPACE else f"{look.namespace}/{pod}"
+    return f"./l4lab path {client} {target}"
 
 
 def outside_reason(look: Look, address: IPv4Address | str) -> str:

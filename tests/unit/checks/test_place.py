@@ -2,8 +2,9 @@
 
 import pytest
 
-from l4lab.checks import State, exercise
+from l4lab.checks import Look, State, Unmet, Vantage, Where, exercise
 from l4lab.checks.model import API
+from l4lab.checks.reach import SharedReads
 from l4lab.checks.runner import Runner
 from l4lab.place import Place
 from tests.unit.checks.conftest import LabStandIn
@@ -47,3 +48,25 @@ def test_commands_are_told_as_they_are_typed_there(world, clock):
     typed = [seen.command for seen in results[0].trace if " kubectl " in seen.command]
     assert typed
     assert all(text.startswith("./l4lab kubectl -n alice get ") for text in typed)
+
+
+@pytest.mark.parametrize(
+    ("namespace", "client"), [("default", "client"), ("alice", "alice/client")]
+)
+def test_the_path_from_a_students_pod_names_the_namespace(world, clock, namespace, client):
+    from labs.clusterip import names
+
+    world.service["selector"] = {"run": "other"}
+    world.sync()
+    pod = Look(
+        reach=world,
+        shared=SharedReads(world, max_age=0),
+        vantage=Vantage(Where.POD, "client"),
+        topology=world.topology,
+        namespace=namespace,
+        lab="clusterip",
+        clock=clock,
+    )
+    with pytest.raises(Unmet) as raised:
+        names.short_names.function(pod)
+    assert raised.value.then.startswith(f"./l4lab path {client} my-nginx")
