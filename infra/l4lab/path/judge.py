@@ -180,7 +180,7 @@ def _not_let_in(found: Measured) -> Death | None:
     service, outcome, client = found.target.service, found.outcome, found.client_address
     if found.kind is not Kind.EXTERNAL or not (service and outcome and client):
         return None
-    if outcome.connected or found.taken or not service.source_ranges:
+    if outcome.connected or found.taken or not (found.handler and service.source_ranges):
         return None
     # A node that asks its own address is let in.
     ranges = [IPv4Network(one, strict=False) for one in service.source_ranges if ":" not in one]
