@@ -102,6 +102,15 @@ def run(
     return result
 
 
+def typed_on(machine: str, argv: Sequence[str]) -> str:
+    """What a person types to run a command on a machine.
+
+    Two shells read it, theirs and the machine's: ssh joins its words with blanks.
+    """
+    line = shlex.join(argv)
+    return f"./l4lab ssh {machine} {line if line == ' '.join(argv) else shlex.quote(line)}"
+
+
 def _text(output: bytes | str | None) -> str:
     return output.decode(errors="replace") if isinstance(output, bytes) else output or ""
 

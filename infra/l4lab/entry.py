@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from l4lab.cluster import Cluster
+from l4lab.command import typed_on
 from l4lab.errors import UsageError
 
 
@@ -56,7 +57,7 @@ def execute(cluster: Cluster, command: Sequence[str]) -> NoReturn:
         raise UsageError(
             f"there is no program {command[0]!r} on this host",
             "exec runs programs of the host, inside the lab network",
-            f"./l4lab ssh MACHINE {shlex.join(command)}, to run it on a machine",
+            f"{typed_on('MACHINE', command)}, to run it on a machine",
         )
     _become(list(command))
 

@@ -22,7 +22,7 @@ from l4lab.checks.model import (
 )
 from l4lab.checks.reach import Reach, SharedReads
 from l4lab.checks.verbs import Clock
-from l4lab.command import Result
+from l4lab.command import Result, typed_on
 from l4lab.topology import Topology
 
 Json = dict[str, Any]
@@ -54,10 +54,7 @@ def as_typed(vantage: Vantage, argv: Sequence[str]) -> str:
         case Where.POD:
             return f"./l4lab kubectl exec {vantage.name} -- {shlex.join(argv)}"
         case Where.NODE | Where.DBHOST:
-            # Two shells read it, the learner's and the machine's: ssh joins its words with blanks.
-            line = shlex.join(argv)
-            line = line if line == " ".join(argv) else shlex.quote(line)
-            return f"./l4lab ssh {vantage.name} {line}"
+            return typed_on(vantage.name, argv)
 
 
 class Look:

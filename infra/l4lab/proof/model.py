@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from l4lab import state
+from l4lab.command import typed_on
 
 API = "cluster"
 """Where the objects of the API are, as machines are where their own facts are."""
@@ -122,8 +123,9 @@ class Mend:
     argv: tuple[str, ...]
 
     def __str__(self) -> str:
-        words = shlex.join(self.argv)
-        return f"./l4lab {words}" if self.where == API else f"./l4lab ssh {self.where} {words}"
+        if self.where == API:
+            return f"./l4lab {shlex.join(self.argv)}"
+        return typed_on(self.where, self.argv)
 
 
 @dataclass(frozen=True)

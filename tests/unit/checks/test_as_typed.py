@@ -6,6 +6,7 @@ import pytest
 
 from l4lab.checks import Vantage, Where
 from l4lab.checks.look import as_typed
+from l4lab.proof.model import Mend
 
 NODE = Vantage(Where.NODE, "k8s-node01")
 
@@ -29,3 +30,8 @@ def test_a_machines_shell_reads_the_words_that_were_run(argv):
 def test_a_plain_command_stays_plain():
     typed = as_typed(NODE, ["curl", "http://10.10.3.4:80/"])
     assert typed == "./l4lab ssh k8s-node01 curl http://10.10.3.4:80/"
+
+
+def test_what_takes_a_difference_away_is_typed_alike():
+    mend = Mend(where="k8s-node01", argv=("mariadb", "-e", "DROP TABLE note"))
+    assert shlex.split(str(mend))[3] == "mariadb -e 'DROP TABLE note'"
