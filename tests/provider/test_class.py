@@ -303,7 +303,9 @@ def test_a_damaged_stack_stops_nobodys_reset(room):
     lab = get_lab(PROJECT, "clusterip")
     for student in CLASS.students:
         work_of(room, student)
-    made = [{"type": "kubernetes:core/v1:Service", "id": "bob/web"}]
+    token = "kubernetes:core/v1:Service"
+    urn = f"urn:pulumi:clusterip.bob::l4lab::{token}::web"
+    made = [{"urn": urn, "type": token, "id": "bob/web"}]
     state = json.dumps({"checkpoint": {"latest": {"resources": made}}})
     write_private(checkpoint(room.paths, "clusterip.ann"), state[:40])
     write_private(checkpoint(room.paths, "clusterip.bob"), state)

@@ -17,6 +17,7 @@ from l4lab.classroom.room import Room, stacks_of, tunnels_of
 from l4lab.errors import L4labError, MachineError, StackError
 from l4lab.lab import Lab
 from l4lab.proof import api
+from l4lab.proof.kept import made_by
 from l4lab.proof.mends import sweep
 from l4lab.proof.objects import Objects
 from l4lab.state import Paths, lock, write_private
@@ -113,20 +114,13 @@ def plan_for(
 
 
 def _labels_of(paths: Paths, name: str) -> set[str]:
-    """Kind and name of what a stack has made.
+    """Kind and name of what a stack has made or begun to make: one that was cut off has both.
 
     Raises:
         StackError: Its state cannot be read.
     """
-    try:
-        resources = (pulumi_cli.kept_state(paths, name) or {}).get("resources") or []
-        return {
-            f"{one['type'].rpartition(':')[2]} {one['id'].rpartition('/')[2]}"
-            for one in resources
-            if one["type"].startswith("kubernetes:") and one.get("id")
-        }
-    except (AttributeError, KeyError, TypeError) as failed:
-        raise StackError(f"cannot read the state of stack {name}", repr(failed)) from failed
+    made = (one.partition(" ") for one in made_by(paths, name))
+    return {f"{kind} {full.rpartition('/')[2]}" for kind, _, full in made}
 
 
 def _carry_out(room: Room, student: Student, todo: plan.Plan, tell: Tell) -> None:

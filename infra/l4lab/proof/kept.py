@@ -113,18 +113,31 @@ def deployed_words(gone: Sequence[str]) -> str:
 
 
 def objects_of(paths: Paths, stack: str) -> list[str]:
-    """The objects that a stack has made or begun to make, in its own order."""
+    """The objects that a stack has made or begun to make; none where nobody can say which."""
     try:
-        latest = pulumi_cli.kept_state(paths, stack) or {}
+        return made_by(paths, stack)
     except StackError:
         return []  # cut off while it was written: Pulumi says so itself
-    begun = [one["resource"] for one in latest.get("pending_operations") or []]
-    found = []
-    for one in [*(latest.get("resources") or []), *begun]:
-        if not engine_words.is_object(one["urn"]):
-            continue
-        metadata = (one.get("inputs") or {}).get("metadata") or {}
-        space = f"{metadata['namespace']}/" if metadata.get("namespace") else ""
-        name = one.get("id") or f"{space}{metadata.get('name', '')}"
-        found.append(f"{engine_words.kind(one['type'])} {name}")
-    return list(dict.fromkeys(found))
+
+
+def made_by(paths: Paths, stack: str) -> list[str]:
+    """The objects that a stack has made or begun to make, in its own order.
+
+    Raises:
+        StackError: Its state cannot be read.
+    """
+    latest = pulumi_cli.kept_state(paths, stack) or {}
+    try:
+        begun = [one["resource"] for one in latest.get("pending_operations") or []]
+        resources = [*(latest.get("resources") or []), *begun]
+        objects = [_label(one) for one in resources if engine_words.is_object(one["urn"])]
+    except (AttributeError, KeyError, TypeError) as failed:
+        raise StackError(f"cannot read the state of stack {stack}", repr(failed)) from failed
+    return list(dict.fromkeys(objects))
+
+
+def _label(resource: Json) -> str:
+    metadata = (resource.get("inputs") or {}).get("metadata") or {}
+    space = f"{metadata['namespace']}/" if metadata.get("namespace") else ""
+    name = resource.get("id") or f"{space}{metadata.get('name', '')}"
+    return f"{engine_words.kind(resource['type'])} {name}"

@@ -117,6 +117,32 @@ def test_one_stack_that_cannot_be_read_stops_that_students_reset_only(room):
         assert "forget stack clusterip.ann" in ann.lines
 
 
+def test_a_deployment_that_was_cut_off_is_reset_with_what_it_had_begun(room, monkeypatch):
+    """Of a lab alone: its stack is forgotten, so nobody would know again whose the objects are."""
+
+    def resource(kind, **more):
+        token = f"kubernetes:core/v1:{kind}"
+        urn = f"urn:pulumi:clusterip.ann::l4lab::l4lab:web:Web${token}::web"
+        inputs = {"metadata": {"namespace": "ann", "name": "web"}}
+        return {"urn": urn, "type": token, "inputs": inputs, **more}
+
+    state = {
+        "resources": [
+            {"urn": "urn:pulumi:clusterip.ann::l4lab::l4lab:web:Web::web", "type": "l4lab:web:Web"},
+            resource("Service", id="ann/web"),
+        ],
+        "pending_operations": [{"type": "creating", "resource": resource("Pod")}],
+    }
+    write_json(checkpoint(room.paths, "clusterip.ann"), {"checkpoint": {"latest": state}})
+    there = [
+        {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "ann"}}
+        for kind, name in (("Pod", "web"), ("Pod", "mine"), ("Service", "web"))
+    ]
+    monkeypatch.setattr(api, "read", lambda _kubeconfig: [SYSTEM, *there])
+    [ann] = reset.reset(room, (ANN,), lab=LAB, dry_run=True)
+    assert ann.lines == ("delete Pod web", "delete Service web", "forget stack clusterip.ann")
+
+
 def test_a_reset_is_not_held_against_another_clusters_state(room):
     write_json(room.made(ANN), made(QUOTA, cluster="before")["ann"])
     write_json(room.made(BOB), {"cluster": "this", "objects": []})
