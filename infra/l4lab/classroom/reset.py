@@ -42,12 +42,27 @@ def reset(
     Raises:
         MachineError: The cluster does not answer.
     """
+    # What is only told changes nothing, and keeps nobody waiting.
+    with room.all_held(() if dry_run else students) as refused:
+        return _reset(room, students, refused, lab=lab, dry_run=dry_run)
+
+
+def _reset(
+    room: Room,
+    students: Sequence[Student],
+    refused: Mapping[str, L4labError],
+    *,
+    lab: Lab | None,
+    dry_run: bool,
+) -> list[Outcome]:
     items = api.read(room.paths.kubeconfig)
     tunnels, objects, cluster = tunnels_of(items), Objects(items), clean.cluster_of(items)
     plans: dict[str, plan.Plan] = {}
-    unplanned: dict[str, L4labError] = {}
+    unplanned = dict(refused)
     scopes: dict[str, proof.Scope] = {}
     for student in students:
+        if student.id in refused:
+            continue
         wanted = room.wanted(student, tunnels)
         try:
             clean.refuse_other_cluster(room, student, cluster)
@@ -66,9 +81,8 @@ def reset(
             raise unplanned[student.id]
         todo = plans[student.id]
         if not dry_run:
-            with room.held(student):
-                room.must_be_up(student)
-                _carry_out(room, student, todo, tell)
+            room.must_be_up(student)
+            _carry_out(room, student, todo, tell)
         return Outcome(
             student=student.id,
             ok=True,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -13,7 +14,7 @@ from l4lab import pulumi_cli
 from l4lab.classroom.crew import Work, work_for_all
 from l4lab.classroom.model import Classroom, Outcome, Student
 from l4lab.classroom.objects import of_student
-from l4lab.errors import UsageError
+from l4lab.errors import L4labError, UsageError
 from l4lab.place import Place
 from l4lab.progress import Progress
 from l4lab.state import Access, Paths, lock, read_json
@@ -53,6 +54,26 @@ class Room:
             LockedError: Somebody else does something for them; the text says who.
         """
         return lock(self.paths.classroom / student.id / "lock", f"student {student.id}")
+
+    @contextlib.contextmanager
+    def all_held(self, students: Sequence[Student]) -> Iterator[dict[str, L4labError]]:
+        """The locks of many, from the first look at the cluster to the last.
+
+        Whatever is done for a student between a look and the proof would be taken for the student's
+        clean state, or for a reset that has failed. No lock is waited for.
+
+        Yields:
+            By their ids those whose lock cannot be had, mostly since somebody else does something
+            for them, with the reason: their turn has to fail.
+        """
+        refused: dict[str, L4labError] = {}
+        with contextlib.ExitStack() as held:
+            for student in students:
+                try:
+                    held.enter_context(self.held(student))
+                except L4labError as failed:
+                    refused[student.id] = failed
+            yield refused
 
     def must_be_up(self, student: Student) -> None:
         """Refuse to work for a student who has no place.

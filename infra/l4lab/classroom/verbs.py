@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -17,7 +17,7 @@ from l4lab.classroom.model import Outcome, Student
 from l4lab.classroom.objects import STUDENT, of_class
 from l4lab.classroom.reset import GONE_WITHIN, forget, give_login, plan_for
 from l4lab.classroom.room import Room, known_places, stacks_of, tunnels_of
-from l4lab.errors import MachineError, UsageError
+from l4lab.errors import L4labError, MachineError, UsageError
 from l4lab.lab import Lab
 from l4lab.proof import api
 from l4lab.proof.kept import deployed_words, missing
@@ -35,6 +35,13 @@ def up(room: Room, students: Sequence[Student]) -> list[Outcome]:
     Raises:
         MachineError: The cluster does not answer.
     """
+    with room.all_held(students) as refused:
+        return _up(room, students, refused)
+
+
+def _up(
+    room: Room, students: Sequence[Student], refused: Mapping[str, L4labError]
+) -> list[Outcome]:
     kubectl = Kubectl(room.access)
     items = api.read(room.paths.kubeconfig)
     cluster, tunnels = clean.cluster_of(items), tunnels_of(items)
@@ -49,26 +56,27 @@ def up(room: Room, students: Sequence[Student]) -> list[Outcome]:
 
     def prepare(student: Student, tell: Tell) -> Outcome:
         began = time.monotonic()
-        with room.held(student):
-            there = spaces.get(student.place.namespace)
-            _refuse(student, there)
-            wanted = made[student.id]["objects"]
-            place = room.paths.classroom / student.id / "place.json"
-            if there is None or not clean.is_known(room, student, cluster):
-                todo = plan_for(room, student, items, wanted)
-                if there is not None and todo.delete:
-                    raise UsageError(
-                        "there is work in the namespace, and its clean state was not seen yet",
-                        "; ".join(todo.lines[:3]),
-                        f"./l4lab class {'reset' if place.is_file() else 'down'} "
-                        f"--only {student.id}, then class up",
-                    )
-                clean.forget(room, student)
-            write_json(place, asdict(student.place))
-            tell("namespace, bounds, role")
-            kubectl.apply(wanted)
-            tell("login")
-            give_login(room, student)
+        if student.id in refused:
+            raise refused[student.id]
+        there = spaces.get(student.place.namespace)
+        _refuse(student, there)
+        wanted = made[student.id]["objects"]
+        place = room.paths.classroom / student.id / "place.json"
+        if there is None or not clean.is_known(room, student, cluster):
+            todo = plan_for(room, student, items, wanted)
+            if there is not None and todo.delete:
+                raise UsageError(
+                    "there is work in the namespace, and its clean state was not seen yet",
+                    "; ".join(todo.lines[:3]),
+                    f"./l4lab class {'reset' if place.is_file() else 'down'} "
+                    f"--only {student.id}, then class up",
+                )
+            clean.forget(room, student)
+        write_json(place, asdict(student.place))
+        tell("namespace, bounds, role")
+        kubectl.apply(wanted)
+        tell("login")
+        give_login(room, student)
         return Outcome(
             student=student.id,
             ok=True,

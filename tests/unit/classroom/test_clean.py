@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from l4lab import proof
-from l4lab.classroom import clean, reset
+from l4lab.classroom import clean, reset, verbs
+from l4lab.classroom.kubectl import Kubectl
 from l4lab.classroom.model import Classroom, Limits, Student
 from l4lab.classroom.room import Room
-from l4lab.errors import UsageError
+from l4lab.errors import LockedError, UsageError
 from l4lab.lab import get_lab
 from l4lab.place import Place
 from l4lab.progress import Progress
@@ -149,3 +150,61 @@ def test_a_reset_is_not_held_against_another_clusters_state(room):
     ann, bob = reset.reset(room, CLASS.students, dry_run=True)
     assert "was on another cluster" in ann.note
     assert bob.ok, bob.note
+
+
+# --- nobody works for a student who is looked at ------------------------------------------------
+
+
+@pytest.fixture
+def looks(room, seen, monkeypatch):
+    """Whose locks were held at each look at the machines, and at each change of the cluster."""
+    found = []
+    snapshots = proof.snapshots
+
+    def held():
+        ids = []
+        for one in CLASS.students:
+            try:
+                with room.held(one):
+                    pass
+            except LockedError:
+                ids.append(one.id)
+        return ids
+
+    def looking(access, scopes):
+        found.append(held())
+        return snapshots(access, scopes)
+
+    def changing(_kubectl, _objects):
+        assert held() == ["ann", "bob"]
+
+    monkeypatch.setattr(proof, "snapshots", looking)
+    monkeypatch.setattr(Kubectl, "apply", changing)
+    monkeypatch.setattr(Kubectl, "token", lambda *_words, **_more: "token")
+    monkeypatch.setattr(Kubectl, "kubeconfig", lambda *_words, **_more: "kubeconfig")
+    monkeypatch.setattr(Kubectl, "obstacle", lambda *_words: None)
+    return found
+
+
+def test_a_student_is_held_from_the_first_look_at_the_cluster_to_the_last(room, looks):
+    """Else a lab that is deployed meanwhile is taken for the student's clean state."""
+    up = verbs.up(room, CLASS.students)
+    assert [one.note for one in up if not one.ok] == []
+    assert looks == [["ann", "bob"], ["ann", "bob"]]
+    looks.clear()
+    assert [one.note for one in reset.reset(room, CLASS.students) if not one.ok] == []
+    assert looks == [["ann", "bob"]]
+    with room.held(ANN), room.held(BOB):
+        pass
+
+
+def test_who_is_worked_for_by_somebody_else_fails_alone(room, looks):
+    with room.held(ANN):
+        ann, bob = verbs.up(room, CLASS.students)
+        assert ann.note.startswith("student ann is in use: held by process ")
+        assert bob.ok, bob.note
+        assert clean.kept(room, ANN) is None
+        ann, bob = reset.reset(room, CLASS.students)
+        assert ann.note.startswith("student ann is in use: held by process ")
+        assert bob.ok, bob.note
+        assert [one.ok for one in reset.reset(room, CLASS.students, dry_run=True)] == [True, True]
