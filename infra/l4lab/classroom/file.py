@@ -203,7 +203,8 @@ def _places(reader: Reader, ids: tuple[str, ...], known: Mapping[str, Place]) ->
                 "students",
                 f"the node ports are used up at {one}: {size} a student of {len(NODE_PORTS)}, "
                 f"and {len(taken)} students have theirs",
-                f"at most {len(NODE_PORTS) // size} students; ./l4lab class down --only OLD",
+                f"at most {len(NODE_PORTS) // size} students; for one who has left: leave {one} "
+                f"out, ./l4lab class down --only OLD, then put {one} back",
             )
         places[one] = Place(student=one, namespace=one, first_node_port=first)
     return places

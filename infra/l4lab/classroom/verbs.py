@@ -166,10 +166,13 @@ def check(
 def status(room: Room, students: Sequence[Student]) -> list[Outcome]:
     """How each student's namespace and labs are; nothing is changed, nobody is kept waiting.
 
+    Who is not in the class any more and has a namespace all the same is told so.
+
     Raises:
         MachineError: The cluster does not answer.
     """
     items = api.read(room.paths.kubeconfig)
+    in_class = {one.id for one in room.classroom.students}
     outcomes = []
     for student in students:
         space = student.place.namespace
@@ -188,13 +191,16 @@ def status(room: Room, students: Sequence[Student]) -> list[Outcome]:
                 labs[lab] = f"{labs.get(lab, 'not deployed')}, {verdict} at {kept['measured']}"
         why = obstacle(there[0]) if there else "not up"
         said = "; ".join(f"{lab} {text}" for lab, text in labs.items()) or "no lab"
+        left = student.id not in in_class
+        note = why or f"{ready} of {len(pods)} pods run; {said}"
         outcomes.append(
             Outcome(
                 student=student.id,
                 ok=why is None,
                 seconds=0.0,
-                note=why or f"{ready} of {len(pods)} pods run; {said}",
-                data={"pods": len(pods), "running": ready, "labs": labs},
+                note=f"not in the file any more; {note}" if left else note,
+                next=f"./l4lab class down --only {student.id}" if left else None,
+                data={"pods": len(pods), "running": ready, "labs": labs, "in_file": not left},
             )
         )
     return outcomes

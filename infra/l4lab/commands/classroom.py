@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +30,7 @@ from l4lab.commands.completing import lab_names
 from l4lab.console import Context, common
 from l4lab.errors import UsageError
 from l4lab.lab import Lab, get_lab
+from l4lab.place import Place
 from l4lab.state import write_private
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -74,41 +75,63 @@ class Chosen:
         return lab
 
 
-def _classroom(function: _Function) -> _Function:
-    """Give a command the options of a class, and the chosen students as first argument."""
+def _class_with(*, left: bool) -> Callable[[_Function], _Function]:
+    """Give a command the options of a class, and the chosen students as first argument.
 
-    @click.option(
-        "--file",
-        type=click.Path(path_type=Path, dir_okay=False),
-        metavar="FILE",
-        help=f"Who is in the class (default: {FILE}).",
-    )
-    @click.option("--only", multiple=True, metavar="GLOB", help="Only these students (repeatable).")
-    @common
-    @functools.wraps(function)
-    def wrapped(
-        context: Context, *, file: Path | None, only: tuple[str, ...], **rest: object
-    ) -> Any:  # noqa: ANN401  # what the command returns
-        cluster = context.cluster
-        classroom = load(
-            file or console.PROJECT / FILE,
-            console.PROJECT,
-            cluster.settings,
-            known_places(cluster.paths),
+    Args:
+        left: Whether those are meant, too, who have a place and are not in the file any more.
+    """
+
+    def given(function: _Function) -> _Function:
+        @click.option(
+            "--file",
+            type=click.Path(path_type=Path, dir_okay=False),
+            metavar="FILE",
+            help=f"Who is in the class (default: {FILE}).",
         )
-        return function(Chosen(context, classroom, _matching(classroom, only)), **rest)
+        @click.option(
+            "--only", multiple=True, metavar="GLOB", help="Only these students (repeatable)."
+        )
+        @common
+        @functools.wraps(function)
+        def wrapped(
+            context: Context, *, file: Path | None, only: tuple[str, ...], **rest: object
+        ) -> Any:  # noqa: ANN401  # what the command returns
+            cluster = context.cluster
+            known = known_places(cluster.paths)
+            classroom = load(
+                file or console.PROJECT / FILE, console.PROJECT, cluster.settings, known
+            )
+            students = classroom.students
+            if left and not classroom.has_clusters:
+                students += _left(students, known)
+            return function(Chosen(context, classroom, _matching(students, only)), **rest)
 
-    return wrapped  # type: ignore[return-value]  # click adds attributes to what it wraps
+        return wrapped  # type: ignore[return-value]  # click adds attributes to what it wraps
+
+    return given
 
 
-def _matching(classroom: Classroom, patterns: Sequence[str]) -> tuple[Student, ...]:
+_classroom = _class_with(left=False)
+_classroom_and_left = _class_with(left=True)
+
+
+def _left(students: Sequence[Student], known: Mapping[str, Place]) -> tuple[Student, ...]:
+    """Those who have a place on the shared cluster, and are not in the file any more."""
+    ids = {one.id for one in students}
+    return tuple(
+        Student(id=one, name=one, place=place) for one, place in known.items() if one not in ids
+    )
+
+
+def _matching(students: Sequence[Student], patterns: Sequence[str]) -> tuple[Student, ...]:
     for pattern in patterns:
-        if not any(fnmatch.fnmatchcase(one.id, pattern) for one in classroom.students):
-            known = ", ".join(one.id for one in classroom.students[:8])
+        if not any(fnmatch.fnmatchcase(one.id, pattern) for one in students):
+            known = ", ".join(one.id for one in students[:8])
             raise UsageError(f"no student matches {pattern!r}", f"the class has: {known}")
     return tuple(
         one
-        for one in classroom.students
+        for one in students
         if not patterns or any(fnmatch.fnmatchcase(one.id, each) for each in patterns)
     )
 
@@ -182,7 +205,7 @@ def check(chosen: Chosen, lab: str, *, exercises: bool, failed: bool) -> int:
 
 
 @class_.command("status")
-@_classroom
+@_classroom_and_left
 def status(chosen: Chosen) -> int:
     """Say how each student's namespace or cluster, and labs are."""
     if own := chosen.clusters:
@@ -207,7 +230,7 @@ def reset_(chosen: Chosen, *, lab: str | None, dry_run: bool, failed: bool) -> i
 
 
 @class_.command("down")
-@_classroom
+@_classroom_and_left
 def down(chosen: Chosen) -> int:
     """Take the students' namespaces and logins, or their clusters away; results are kept."""
     if own := chosen.clusters:

@@ -152,6 +152,14 @@ def test_a_reset_is_not_held_against_another_clusters_state(room):
     assert bob.ok, bob.note
 
 
+def test_who_has_a_place_and_is_not_in_the_class_is_told_so(room):
+    old = Student(id="dave", name="dave", place=Place(student="dave", namespace="dave"))
+    ann, dave = verbs.status(room, (ANN, old))
+    assert (ann.note, ann.next) == ("not up", None)
+    assert dave.note == "not in the file any more; not up"
+    assert dave.next == "./l4lab class down --only dave"
+
+
 # --- nobody works for a student who is looked at ------------------------------------------------
 
 

@@ -1,15 +1,17 @@
 """The commands of a class: options, exit codes, and what needs no cluster."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from l4lab import cli, console, machines
-from l4lab.classroom import Outcome, each, verbs
+from l4lab.classroom import Outcome, Student, each, verbs
 from l4lab.commands import classroom
 from l4lab.lab import get_lab
+from l4lab.place import Place
 from l4lab.state import paths_of, write_json
 
 PROJECT = Path(__file__).parents[3]
@@ -66,6 +68,33 @@ def test_only_is_a_glob_and_repeatable(asked):
     refused = l4lab("up", "--only", "dan")
     assert refused.exit_code == 2
     assert "no student matches 'dan'" in refused.stderr
+
+
+@pytest.fixture
+def left(project):
+    """Dave has a place, and was taken out of the file since."""
+    place = Place(student="dave", namespace="dave", first_node_port=30470)
+    write_json(paths_of(project, "l4lab").classroom / "dave" / "place.json", asdict(place))
+    return Student(id="dave", name="dave", place=place)
+
+
+def test_who_was_taken_out_of_the_file_is_taken_down_with_the_class(asked, left, monkeypatch):
+    seen = []
+
+    def noting(_room, students):
+        seen.append(students[-1] if students[-1].id == "dave" else None)
+        return []
+
+    monkeypatch.setattr(verbs, "down", noting)
+    monkeypatch.setattr(verbs, "status", noting)
+    for words in (["down"], ["down", "--only", "d*"], ["status"], ["status", "--only", "dave"]):
+        done = l4lab(*words)
+        assert done.exit_code == 0, done.stderr
+    assert l4lab("down", "--only", "ann").exit_code == 0
+    assert seen == [left, left, left, left, None]
+    assert "no student matches 'dave'" in l4lab("up", "--only", "dave").stderr
+    assert l4lab("up").exit_code == 1
+    assert asked == [["ann", "bob", "cy"]]
 
 
 def test_json(asked):

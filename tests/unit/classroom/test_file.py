@@ -101,6 +101,8 @@ def test_node_ports_that_are_used_up():
         read(known)
     assert "node ports are used up at alice" in str(failed.value)
     assert "at most 236 students" in str(failed.value)
+    # A file that is refused is so for `down`, too.
+    assert "leave alice out, ./l4lab class down --only OLD" in str(failed.value)
     del known["old31000"]
     assert read(known, students=["alice"]).students[0].place.first_node_port == 31000
 
