@@ -32,6 +32,12 @@ ANN, BOB = (
     for name, port in (("ann", 30400), ("bob", 30410))
 )
 CLASS = Classroom(name="test", students=(ANN, BOB), labs=("clusterip",), limits=Limits())
+HELD = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": "held", "finalizers": ["l4lab.test/held"]},
+}
+LET_GO = json.dumps({"metadata": {"finalizers": None}})
 KINDS = {
     "/api/v1": {
         "namespaces": "Namespace",
@@ -132,13 +138,13 @@ def work_of(room, student):
         assert done.succeeded, done.stderr
 
 
-def names_of(room, student):
-    """Kind and name of what is in the student's namespace and was not made by something there."""
+def names_of(room, student, *, owned=False):
+    """Kind and name of what is in the student's namespace, without what has an owner there."""
     return {
         f"{one['kind']} {one['metadata']['name']}"
         for one in api.read(None)
         if one["metadata"].get("namespace") == student.id
-        and not one["metadata"].get("ownerReferences")
+        and (owned or not one["metadata"].get("ownerReferences"))
     }
 
 
@@ -172,17 +178,8 @@ def test_a_reset_does_what_the_dry_run_said_and_touches_nobody_else(room):
     work_of(room, ANN)
     work_of(room, BOB)
     ask(room, None, "delete", "limitrange", "class", "-n", ANN.id)
-    ask(
-        room,
-        None,
-        "patch",
-        "resourcequota",
-        "class",
-        "-n",
-        ANN.id,
-        "-p",
-        json.dumps({"spec": {"hard": {"pods": "99"}}}),
-    )
+    change = json.dumps({"spec": {"hard": {"pods": "99"}}})
+    ask(room, None, "patch", "resourcequota", "class", "-n", ANN.id, "-p", change)
     before, others = names_of(room, ANN), names_of(room, BOB)
     [told] = reset.reset(room, (ANN,), dry_run=True)
     assert names_of(room, ANN) == before
@@ -337,12 +334,8 @@ def test_a_namespace_of_somebody_else_is_left_alone(room, server):
 
 
 def test_a_namespace_that_cannot_go_is_explained(room):
-    held = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "held", "namespace": BOB.id, "finalizers": ["l4lab.test/held"]},
-    }
-    assert ask(room, None, "create", "-f", "-", text=json.dumps(held)).succeeded
+    made = ask(room, None, "create", "-n", BOB.id, "-f", "-", text=json.dumps(HELD))
+    assert made.succeeded, made.stderr
     try:
         ask(room, None, "delete", "namespace", BOB.id, "--wait=false")
         for verb in (reset.reset, verbs.up):
@@ -350,14 +343,32 @@ def test_a_namespace_that_cannot_go_is_explained(room):
             assert not stuck.ok
             assert "Terminating" in stuck.note
     finally:
-        change = json.dumps({"metadata": {"finalizers": None}})
-        ask(room, None, "patch", "configmap", "held", "-n", BOB.id, "-p", change)
+        ask(room, None, "patch", "configmap", "held", "-n", BOB.id, "-p", LET_GO)
         ask(room, None, "wait", "--for=delete", f"namespace/{BOB.id}", "--timeout=60s")
     [told] = reset.reset(room, (BOB,), dry_run=True)
     assert "give a new login" in told.lines
     assert_well(reset.reset(room, (BOB,)))
     again = ask(room, BOB, "get", "pods")
     assert again.succeeded, again.stderr
+
+
+def test_what_a_student_would_keep_from_a_reset_goes_or_is_named(room, server, monkeypatch):
+    """An owner that stays, and a finalizer, which a student may write, too."""
+    uid = server.get("/api/v1/namespaces/ann/serviceaccounts/student")["metadata"]["uid"]
+    owner = {"apiVersion": "v1", "kind": "ServiceAccount", "name": "student", "uid": uid}
+    owned = {**HELD, "metadata": {"name": "owned", "ownerReferences": [owner]}}
+    for one in (HELD, owned):
+        made = ask(room, ANN, "create", "-f", "-", text=json.dumps(one))
+        assert made.succeeded, made.stderr
+    ask(room, ANN, "delete", "configmap", "held", "--wait=false")
+    monkeypatch.setattr(reset, "GONE_WITHIN", 5.0)
+    try:
+        [stuck] = reset.reset(room, (ANN,))
+    finally:
+        ask(room, ANN, "patch", "configmap", "held", "-p", LET_GO)
+    assert not stuck.ok
+    assert "configmaps/held" in stuck.note
+    assert "ConfigMap owned" not in names_of(room, ANN, owned=True)
 
 
 def test_a_stack_each_and_one_that_fails_stops_nobody(room):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, Final
 
 from l4lab.checks.diff import differences
@@ -14,6 +15,8 @@ Json = dict[str, Any]
 _GIVEN: Final = frozenset({"ConfigMap kube-root-ca.crt", "ServiceAccount default"})
 _MIRROR: Final = "endpointslicemirroring-controller.k8s.io"
 _MANAGED: Final = "endpointslice.kubernetes.io/managed-by"
+# An object as an owner reference has it: the garbage collector looks for all of this.
+_who: Final = itemgetter("apiVersion", "kind", "name", "uid")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,16 +63,16 @@ def make(
     ours = {_label(one) for one in wanted if one["kind"] != "Namespace"}
     here = [one for one in objects if one["metadata"].get("namespace") == namespace]
     roots = {}
-    for item in here:
-        label = _label(item)
-        if label in ours | _GIVEN or "deletionTimestamp" in item["metadata"]:
-            continue
-        if (item["metadata"].get("labels") or {}).get(_MANAGED) == _MIRROR:
-            owner = next(iter(item["metadata"].get("ownerReferences") or []), None)
-            if owner:  # the Endpoints it mirrors, which are not among what is read
-                roots[f"Endpoints {owner['name']}"] = f"Endpoints.v1./{owner['name']}"
-        elif not item["metadata"].get("ownerReferences"):
-            roots[label] = _word(item)
+    mine = [one for one in here if _label(one) not in ours | _GIVEN]
+    # What is being deleted already is among them: a finalizer may hold it for ever.
+    for item in mine if only is not None else _rootless(mine):
+        labels = item["metadata"].get("labels") or {}
+        mirrors = item["kind"] == "EndpointSlice" and labels.get(_MANAGED) == _MIRROR
+        owner = next(iter(item["metadata"].get("ownerReferences") or []), None)
+        if mirrors and owner:  # the Endpoints it mirrors, which are not among what is read
+            roots[f"Endpoints {owner['name']}"] = f"Endpoints.v1./{owner['name']}"
+        else:
+            roots[_label(item)] = _word(item)
     if only is not None:
         roots = {label: word for label, word in roots.items() if label in only}
     restore = () if only is not None else tuple(_lost(objects, wanted))
@@ -85,6 +88,27 @@ def make(
             *(f"forget stack {stack}" for stack in stacks),
         ),
     )
+
+
+def _rootless(items: Sequence[Json]) -> list[Json]:
+    """What does not go by itself when the rest of these goes.
+
+    The garbage collector takes an object when all its owners are gone. A student writes owners,
+    too: one that stays, such as the class's own service account, or two objects that own each
+    other, would keep an object for ever.
+    """
+    owners = {
+        _who({**one["metadata"], **one}): set(
+            map(_who, one["metadata"].get("ownerReferences") or ())
+        )
+        for one in items
+    }
+    named = {one for one, above in owners.items() if not above or not above <= owners.keys()}
+    going = set(named)
+    while more := {one for one, above in owners.items() if above <= going} - going:
+        going |= more
+    named |= owners.keys() - going
+    return [one for one in items if _who({**one["metadata"], **one}) in named]
 
 
 def _lost(objects: Sequence[Json], wanted: Sequence[Json]) -> list[Json]:

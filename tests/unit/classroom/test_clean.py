@@ -136,7 +136,11 @@ def test_a_deployment_that_was_cut_off_is_reset_with_what_it_had_begun(room, mon
     }
     write_json(checkpoint(room.paths, "clusterip.ann"), {"checkpoint": {"latest": state}})
     there = [
-        {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "ann"}}
+        {
+            "apiVersion": "v1",
+            "kind": kind,
+            "metadata": {"name": name, "namespace": "ann", "uid": f"{kind} {name}"},
+        }
         for kind, name in (("Pod", "web"), ("Pod", "mine"), ("Service", "web"))
     ]
     monkeypatch.setattr(api, "read", lambda _kubeconfig: [SYSTEM, *there])
