@@ -6,6 +6,8 @@ from typing import Final
 
 TITLE: Final = "LoadBalancer: an address from outside, and who gives it"
 NAMESPACE: Final = "default"
+# Why no class can share it on one cluster.
+NOT_SHARED: Final = "its two addresses are the same for all namespaces; each allocator gives both"
 
 DEPLOYMENT: Final = "my-nginx-lb"
 LABELS: Final = {"run": "my-nginx-lb"}

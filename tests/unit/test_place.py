@@ -39,8 +39,9 @@ def test_every_lab_either_is_shared_or_says_why_not():
             for name in used:
                 assert "facts.NAMESPACE" not in (lab.folder / name).read_text(), (lab.name, name)
         else:
-            with pytest.raises(UsageError):
+            with pytest.raises(UsageError) as failed:
                 lab.at(ALICE)
+            assert failed.value.reason == lab.facts.NOT_SHARED
 
 
 @pytest.mark.parametrize(

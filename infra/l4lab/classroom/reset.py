@@ -150,7 +150,8 @@ def _carry_out(room: Room, student: Student, todo: plan.Plan, tell: Tell) -> Non
             raise MachineError(
                 f"not all of namespace {space} is gone after {GONE_WITHIN:.0f} s",
                 why,
-                "look for finalizers: ./l4lab kubectl get all -n " + space + " -o yaml",
+                "look for finalizers: ./l4lab kubectl get all,configmaps,secrets "
+                f"-n {space} -o yaml",
             )
     if todo.restore:
         tell(f"restore {len(todo.restore)} objects")
