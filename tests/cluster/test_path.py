@@ -11,6 +11,7 @@ import pytest
 from l4lab.checks import Fault
 from l4lab.path import Mark, to_svg, to_text, trace
 from labs.clusterip import facts
+from labs.loadbalancer import facts as balanced
 from tests.cluster.faults import clusterip
 from tests.cluster.hands import Hands, attempts
 
@@ -223,3 +224,16 @@ def test_a_route_into_the_service_network_is_followed_to_its_node(access, lab, h
     assert path.answered, to_text(path, color=False)
     assert path.node == hands.topology.control_plane.name
     assert path.masqueraded is True
+
+
+@pytest.mark.long
+def test_an_address_from_outside_is_followed_to_the_node_that_answers_arp(access, bench, hands):
+    bench.put("loadbalancer")
+    path = traced(access, "outside", balanced.OPEN, answered)
+    assert path.answered, to_text(path, color=False)
+    assert path.node in {one.name for one in hands.topology.nodes}
+    assert f"the card of {path.node}" in rows(path, "route")["ARP"]
+    refused = traced(access, hands.database, balanced.OPEN, dies(hop="proxy"))
+    assert refused.death, to_text(refused, color=False)
+    assert (refused.death.hop, refused.death.fault) == ("proxy", Fault.TIMEOUT)
+    assert "is not in loadBalancerSourceRanges" in refused.death.causes[0]
