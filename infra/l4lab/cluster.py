@@ -195,10 +195,11 @@ class Cluster:
         """Have kube-proxy run in another mode on all nodes, and take off what the former left.
 
         Raises:
-            UsageError: The cluster is not up.
+            UsageError: The cluster is not up, or the settings name other machines or networks.
             PlaybookError: A task failed; the next ``up`` goes on with the change.
         """
         self.enter()
+        self._refuse_other_shape()
         record = self.record() or {}
         bundle = Bundle(Path(record["bundle"]))
         with self._locked():

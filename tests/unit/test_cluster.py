@@ -272,3 +272,13 @@ def test_a_running_cluster_keeps_the_proxy_mode_it_was_given(world):
         world.cluster().up()
     world.cluster(**nftables).reset()
     assert mode() == "ipvs"
+
+
+def test_a_change_of_the_proxy_mode_keeps_the_shape_too(world):
+    world.cluster().up()
+    done, record = world.did(), world.cluster().record()
+    inventory = world.cluster().paths.inventory.read_text()
+    with pytest.raises(UsageError, match="have changed"):
+        world.cluster(**CHANGES["network"]).change_proxy("nftables")
+    assert (world.did(), world.cluster().record()) == (done, record)
+    assert world.cluster().paths.inventory.read_text() == inventory
