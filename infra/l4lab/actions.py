@@ -29,7 +29,7 @@ from l4lab.playbook import PlaybookResult
 from l4lab.progress import Progress
 from l4lab.proof import read_objects
 from l4lab.proof.kept import deployed_words, missing, remember_before
-from l4lab.state import FOLDER, Access, Paths
+from l4lab.state import FOLDER, Access, Paths, read_json
 
 
 def deploy(cluster: Cluster, lab: Lab) -> stack.Outcome:
@@ -279,9 +279,14 @@ def render_outcome(outcome: stack.Outcome) -> str:
 
 
 def prune(project: Path) -> list[Path]:
-    """Delete older bundles, but none over which a cluster of this project has disks."""
+    """Delete older bundles, but none that a cluster of this project was made with.
+
+    Its kubectl and Pulumi are needed until ``down``, and local machines have disks over it.
+    """
     clusters = [Paths(folder) for folder in (project / FOLDER).glob("*") if folder.is_dir()]
-    return bundle.prune(base for paths in clusters for base in bases(paths))
+    records = filter(None, (read_json(paths.record) for paths in clusters))
+    made_with = [Path(record["bundle"]) for record in records]
+    return bundle.prune([*made_with, *(base for paths in clusters for base in bases(paths))])
 
 
 def timeline(progress: Progress, playbook: PlaybookResult) -> str:

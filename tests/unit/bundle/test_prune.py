@@ -2,8 +2,9 @@
 
 import pytest
 
-from l4lab import bundle
+from l4lab import actions, bundle
 from l4lab.bundle import part
+from l4lab.state import paths_of, write_json
 
 
 @pytest.fixture
@@ -38,6 +39,17 @@ def test_a_bundle_that_a_disk_lies_over_stays(cache):
     base.parent.mkdir(parents=True)
     assert bundle.prune([base]) == []
     assert base.parent.exists()
+
+
+def test_the_bundle_of_a_cluster_without_disks_of_its_own_stays(cache, tmp_path):
+    """Given hosts have none: only the record names the bundle, with the cluster's kubectl."""
+    kept, old = cache / "0ld-bundle", cache / "0lder-bundle"
+    for folder in (kept, old):
+        (folder / "bin").mkdir(parents=True)
+    write_json(paths_of(tmp_path, "hosts").record, {"driver": "ssh", "bundle": str(kept)})
+    paths_of(tmp_path, "others").root.mkdir()
+    assert actions.prune(tmp_path) == [old]
+    assert (kept / "bin").is_dir()
 
 
 def test_what_somebody_builds_right_now_stays(cache):
