@@ -22,6 +22,7 @@ from l4lab.errors import MachineError, UsageError
 from l4lab.machines import get_driver, refuse_other_driver
 from l4lab.machines.disks import bases
 from l4lab.machines.driver import MachineStatus
+from l4lab.no_proxy import go_direct
 from l4lab.playbook import PlaybookResult, TaskEvent, end_leftovers, run_playbook
 from l4lab.progress import Progress, Step
 from l4lab.proof import Fingerprint, Proof, Scope, compare, prove, snapshot
@@ -357,6 +358,7 @@ class Cluster:
             )
         refuse_expired(self.paths.kubeconfig)
         self.driver.enter()
+        go_direct(access.topology.networks)
         return access
 
     # --- details --------------------------------------------------------------------------------

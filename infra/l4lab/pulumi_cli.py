@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
+from l4lab import no_proxy
 from l4lab.errors import LockedError, StackError
 from l4lab.state import Access, Paths, write_private
 
@@ -88,11 +89,9 @@ def missing_plugins(pulumi: Path) -> dict[str, Path]:
 def _backend(access: Access) -> dict[str, str]:
     """Which stacks, which cluster, and how both are reached."""
     access.paths.secret(_PASSPHRASE)
-    no_proxy = [*os.environ.get("NO_PROXY", "").split(","), "127.0.0.1"]
-    no_proxy.append(str(access.topology.networks.nodes))
     return {
         "KUBECONFIG": str(access.paths.kubeconfig),
-        "NO_PROXY": ",".join(filter(None, dict.fromkeys(no_proxy))),
+        **no_proxy.variables(access.topology.networks),
         "PULUMI_BACKEND_URL": access.paths.pulumi.as_uri(),
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(access.paths.root / "secrets" / _PASSPHRASE),
         "PULUMI_SKIP_UPDATE_CHECK": "true",

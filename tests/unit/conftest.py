@@ -10,6 +10,7 @@ from l4lab import cluster as module
 from l4lab import machines
 from l4lab.bundle import Bundle
 from l4lab.cluster import Cluster
+from l4lab.no_proxy import NAMES
 from l4lab.playbook import HostStats, PlaybookResult, TaskEvent
 from l4lab.progress import Progress
 from l4lab.proof import Fingerprint, fingerprints, kept
@@ -68,6 +69,13 @@ class World:
         self.tell(f"snapshot of {scope} {access.topology.networks.services}")
         facts = {machine.name: self.facts for machine in access.topology.machines}
         return Fingerprint(scope=str(scope), taken=1.0, facts=facts)
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch):
+    """Whoever enters a cluster changes these for good."""
+    for name in NAMES:
+        monkeypatch.setenv(name, "")
 
 
 @pytest.fixture
