@@ -5,7 +5,8 @@ in its namespaces: bridge, taps, machines. When it ends, however it ends, the ke
 machine and removes every link with it; nothing on the host was changed.
 
 SPEC (JSON) is what should be there. SIGHUP reads it again and starts the machines that do not run;
-SIGTERM ends everything. A machine that ends leaves ``NAME/ended.json`` with its exit status.
+SIGTERM ends everything, and so does the removal of SPEC's folder: nobody else would know of it. A
+machine that ends leaves ``NAME/ended.json`` with its exit status.
 
 Machines do not outlast a write that the host's disk refuses. So while that disk is nearly full they
 all stand still, which the file ``paused`` beside SPEC tells, and they go on once there is room.
@@ -40,7 +41,7 @@ MIB = 1 << 20
 FULL = 256 * MIB
 ROOM = 512 * MIB
 PAUSED = "paused"
-_TICK = 0.5  # seconds between two looks at the disk
+_TICK = 0.5  # seconds between two looks at disk and folder
 
 
 def start_time(pid: int) -> int:
@@ -114,7 +115,11 @@ class Holder:
         self.still = False
 
     def run(self) -> None:
-        """Bring up the network, then start, reap and restart machines until told to end."""
+        """Bring up the network, then start, reap and restart machines until told to end.
+
+        It also ends once the spec's folder is removed; one that is only moved stays the same.
+        """
+        folder = os.open(self.spec_path.parent, os.O_RDONLY)
         signals = {signal.SIGCHLD, signal.SIGHUP, signal.SIGTERM}
         signal.pthread_sigmask(signal.SIG_BLOCK, signals)
         for number in signals:
@@ -130,11 +135,8 @@ class Holder:
             f"link set {BRIDGE} up",
         )
         self.converge()
-        while True:
-            if self.running or self.still or self.ended:
-                received = signal.sigtimedwait(signals, _TICK)
-            else:
-                received = signal.sigwaitinfo(signals)
+        while os.fstat(folder).st_nlink:  # a folder always has itself, until it is removed
+            received = signal.sigtimedwait(signals, _TICK)
             told = received.si_signo if received else None
             if told == signal.SIGTERM:
                 return
@@ -144,8 +146,9 @@ class Holder:
                 self.note_ends()
             if told == signal.SIGHUP:
                 self.converge()
-            with contextlib.suppress(OSError):
-                self.guard()
+            if self.running or self.still:
+                with contextlib.suppress(OSError):
+                    self.guard()
 
     def guard(self) -> None:
         """Have the machines stand still while their disk is nearly full.

@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -165,6 +167,15 @@ def test_the_holder_ends_when_asked_to(lab):
     wait_for("its end", lambda: None if gone(pid) else "there", within=20)
 
 
+def test_the_holder_ends_with_its_folder_but_not_where_it_is_only_moved(lab, tmp_path):
+    pid, record = lab
+    moved = record.parent.rename(tmp_path.with_name(f"{tmp_path.name} moved"))
+    time.sleep(3 * holder._TICK)
+    assert not gone(pid)
+    shutil.rmtree(moved)
+    wait_for("its end", lambda: None if gone(pid) else "there", within=20)
+
+
 SERVER = """
     import socket, sys
     server = socket.create_server((sys.argv[1], 0))
@@ -283,6 +294,18 @@ def test_up_again_starts_only_what_does_not_run(life):
     assert gone(first)
     assert not life.machines.exists()
     assert links() == before
+
+
+def test_machines_end_where_their_state_was_deleted(life):
+    before = links()
+    life("up")
+    pid = life.holder
+    network = Path(f"/proc/{pid}/ns/net").readlink()
+    shutil.rmtree(life.project / ".l4lab")
+    wait_for("its end", lambda: None if gone(pid) else "there", within=20)
+    wait_for("the machines' end", lambda: str(users_of(network) or "") or None, within=20)
+    assert links() == before
+    assert life.running("up") == [True] * 4, "and there is room for others"
 
 
 def test_a_machine_that_dies_at_its_start_is_named_with_its_last_words(life):
