@@ -1,4 +1,4 @@
-"""What is made of a Deployment's pods while it is waited for; needs no API server."""
+"""What is made of a controller's pods while it is waited for; needs no API server."""
 
 import threading
 
@@ -58,6 +58,89 @@ def test_a_pod_on_its_way_out_tells_nothing(others):
     leaving = failed(deletionTimestamp="2026-01-01T00:00:00Z")
     trouble = trouble_of(Cluster(leaving, *others), DEPLOYMENT)
     assert (trouble.hopeless, trouble.text) == (False, "0 of 1 pods are available")
+
+
+# -- StatefulSets
+
+
+def stateful_set(status, **spec):
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": "it", "namespace": "default", "generation": 2},
+        "spec": {"selector": {"matchLabels": {"run": "it"}}, **spec},
+        "status": {"observedGeneration": 2, "updateRevision": "new", **status},
+    }
+
+
+def counts(total, ready, updated):
+    return {"replicas": total, "readyReplicas": ready, "updatedReplicas": updated}
+
+
+def at(partition):
+    return {"type": "RollingUpdate", "rollingUpdate": {"partition": partition}}
+
+
+@pytest.mark.parametrize(
+    ("status", "spec", "text"),
+    [
+        (counts(1, 1, 1), {}, None),
+        ({}, {}, "0 of 1 pods are ready, 1 yet to be updated"),
+        ({"observedGeneration": 1, **counts(1, 1, 1)}, {}, "the stateful set controller has not"),
+        ({}, {"replicas": 0}, None),
+        (counts(1, 0, 0), {"replicas": 0}, "0 of 0 pods are ready"),
+        (counts(3, 3, 3), {"replicas": 2}, "3 of 2 pods are ready"),
+        (counts(2, 2, 1), {"replicas": 2}, "2 of 2 pods are ready, 1 yet to be updated"),
+        (counts(2, 2, 0), {"replicas": 2, "updateStrategy": {"type": "OnDelete"}}, None),
+        (counts(2, 1, 0), {"replicas": 2, "updateStrategy": {"type": "OnDelete"}}, "1 of 2 pods"),
+        (counts(3, 3, 1), {"replicas": 3, "updateStrategy": at(2)}, None),
+        (counts(3, 3, 3), {"replicas": 3, "updateStrategy": at(2)}, None),
+        (counts(3, 3, 0), {"replicas": 3, "updateStrategy": at(2)}, "3 of 3 pods are ready, 1 yet"),
+        (counts(3, 3, 0), {"replicas": 3, "updateStrategy": at(9)}, None),
+    ],
+)
+def test_a_stateful_set_is_ready_with_all_pods_it_is_to_have_of_the_revision(status, spec, text):
+    trouble = trouble_of(Cluster(), stateful_set(status, **spec))
+    assert (trouble is None) == (text is None)
+    if trouble:
+        assert trouble.hopeless is False
+        assert trouble.text.startswith(text)
+
+
+def one_of(revision, **meta):
+    waiting = {"name": "app", "state": {"waiting": {"reason": "ImagePullBackOff"}}}
+    labels = {"controller-revision-hash": revision}
+    return {
+        "metadata": {"name": f"it-{revision}", "labels": labels, **meta},
+        "status": {"phase": "Pending", "containerStatuses": [waiting]},
+    }
+
+
+PARALLEL = {"podManagementPolicy": "Parallel"}
+LEAVING = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
+STAYS = "; it is not of the present revision, and stays until it is deleted"
+
+
+@pytest.mark.parametrize(
+    ("pods", "spec", "hopeless", "after"),
+    [
+        ([one_of("new"), one_of("old")], {}, True, ""),
+        ([one_of("new", **LEAVING)], {}, False, None),
+        ([one_of("old")], {}, None, STAYS),
+        ([one_of("old")], PARALLEL, False, None),
+        ([one_of("old", **LEAVING)], {}, False, None),
+        ([one_of("old")], {**PARALLEL, "updateStrategy": at(1)}, None, STAYS),
+        ([one_of("old")], {**PARALLEL, "updateStrategy": {"type": "OnDelete"}}, None, STAYS),
+    ],
+)
+def test_of_a_stateful_sets_pods_those_tell_that_stay(pods, spec, hopeless, after):
+    trouble = trouble_of(Cluster(*pods), stateful_set(counts(1, 0, 0), **spec))
+    assert trouble.hopeless is hopeless
+    if after is None:
+        assert trouble.text.startswith("0 of 1 pods are ready")
+    else:
+        name = pods[0]["metadata"]["name"]
+        assert trouble.text == f"pod {name}, container app: ImagePullBackOff{after}"
 
 
 # -- pods of their own

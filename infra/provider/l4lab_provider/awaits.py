@@ -21,8 +21,10 @@ GRACE: Final = 15.0
 _DEPLOYMENT: Final = Type("apps/v1", "Deployment")
 _POD: Final = Type("v1", "Pod")
 _SERVICE: Final = Type("v1", "Service")
+_STATEFUL_SET: Final = Type("apps/v1", "StatefulSet")
 _REVISION: Final = "deployment.kubernetes.io/revision"
 _HASH: Final = "pod-template-hash"
+_SET_REVISION: Final = "controller-revision-hash"
 
 _HOPELESS: Final = ("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
 _MAY_PASS: Final = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
@@ -167,13 +169,47 @@ def _pods_of(api: Api, deployment: Object) -> list[Object]:
             deployment, _REVISION
         ):
             digest = one["metadata"]["labels"].get(_HASH, "")
-            found = api.find(
-                api.kind("v1", "Pod"), namespace=namespace, labels=f"{labels},{_HASH}={digest}"
-            )
-            # Those on their way out fail by being ended: with strategy Recreate they are all there
-            # is, and of the present revision, until the last of them is gone.
-            return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+            return _staying(api, namespace, f"{labels},{_HASH}={digest}")
     return []
+
+
+def _staying(api: Api, namespace: str | None, labels: str) -> list[Object]:
+    """Pods, without those on their way out, which fail by being ended.
+
+    With strategy Recreate they are all there is, and of the present revision, until the last of
+    them is gone.
+    """
+    found = api.find(api.kind("v1", "Pod"), namespace=namespace, labels=labels)
+    return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+
+def _stateful_set(api: Api, live: Object, closely: bool) -> Trouble | None:
+    status: Object = live.get("status") or {}
+    wanted = live["spec"].get("replicas", 1)
+    if status.get("observedGeneration", 0) < live["metadata"]["generation"]:
+        return Trouble("the stateful set controller has not seen it yet")
+    strategy: Object = live["spec"].get("updateStrategy") or {}
+    by_hand = strategy.get("type") == "OnDelete"
+    kept = wanted if by_hand else (strategy.get("rollingUpdate") or {}).get("partition", 0)
+    old = max(0, wanted - kept - status.get("updatedReplicas", 0))
+    ready, total = status.get("readyReplicas", 0), status.get("replicas", 0)
+    if ready == total == wanted and not old:
+        return None
+    labels, revision = _selector(live["spec"]["selector"]), status.get("updateRevision")
+    pods = _staying(api, namespace_of(live), labels) if closely else []
+    new = [pod for pod in pods if pod["metadata"]["labels"].get(_SET_REVISION) == revision]
+    worst = _worst(new)
+    if worst and worst.hopeless is not False:
+        return worst
+    # The controller replaces no pod that it is told to keep, and one after the other only when all
+    # are ready: one that is not by then stands in the way.
+    if kept or live["spec"].get("podManagementPolicy") != "Parallel":
+        worst = _worst([pod for pod in pods if pod not in new])
+        if worst and worst.hopeless is not False:
+            text = f"{worst.text}; it is not of the present revision, and stays until it is deleted"
+            return Trouble(text, hopeless=None)
+    more = f", {old} yet to be updated" if old else ""
+    return Trouble(f"{ready} of {wanted} pods are ready{more}")
 
 
 def _selector(selector: Object) -> str:
@@ -350,4 +386,5 @@ _JUDGES: Final[dict[Type, Callable[[Api, Object, bool], Trouble | None]]] = {
     _DEPLOYMENT: _deployment,
     _POD: _pod,
     _SERVICE: _service,
+    _STATEFUL_SET: _stateful_set,
 }
