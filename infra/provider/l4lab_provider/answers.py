@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import grpc  # type: ignore[import-untyped]  # ships no types
 from google.protobuf.any_pb2 import Any as AnyMessage  # type: ignore[import-untyped]  # as above
@@ -12,13 +12,15 @@ from pulumi.runtime import proto
 from pulumi.runtime.proto import status_pb2
 
 from .api import ApiError, UnreachableError
-from .objects import NotAnObjectError
-from .values import UnsupportedError
+from .objects import NotAnObjectError, Object, Type
+from .values import UNKNOWN, UnsupportedError
 
 # The generated messages name modules that exist only for the generator.
 Request = Any
 Context = Any
 Method = TypeVar("Method", bound=Callable[..., Any])
+
+_SERVICE: Final = Type("v1", "Service")
 
 
 class RefusedError(Exception):
@@ -57,7 +59,43 @@ def first_field(refused: ApiError) -> str:
 
 
 def merged(old: Any, new: Any) -> Any:  # noqa: ANN401  JSON is any
-    """What a preview shows of an object: ``old`` with ``new`` laid over it."""
+    """What will be there of an object: ``old`` with ``new`` laid over it."""
     if isinstance(old, dict) and isinstance(new, dict):
         return {**old, **{key: merged(old.get(key), item) for key, item in new.items()}}
     return new
+
+
+def foreseen(kind: Type, planned: Object, known: Object) -> Object:
+    """What a preview shows of an object: what the server will give a Service is not known yet.
+
+    A program takes an address or a node port that is absent for one that there never will be.
+
+    Args:
+        kind: Of the object.
+        planned: What is declared, over what is there.
+        known: What is there; empty where it is to be made.
+    """
+    spec = planned.get("spec")
+    if kind != _SERVICE or not isinstance(spec, dict) or spec.get("type") == "ExternalName":
+        return planned
+    found = {**spec, "clusterIP": spec.get("clusterIP") or UNKNOWN}
+    ports, before = (one.get("ports") for one in (spec, known.get("spec") or {}))
+    if isinstance(ports, list) and _has_node_ports(spec):
+        had = {_listens(port): port.get("nodePort") for port in before or []}
+        found["ports"] = [
+            {**port, "nodePort": port.get("nodePort") or had.get(_listens(port)) or UNKNOWN}
+            if isinstance(port, dict)
+            else port
+            for port in ports
+        ]
+    return {**planned, "spec": found}
+
+
+def _has_node_ports(spec: Object) -> bool:
+    if spec.get("type") == "LoadBalancer":
+        return spec.get("allocateLoadBalancerNodePorts") is not False
+    return spec.get("type") in ("NodePort", UNKNOWN)
+
+
+def _listens(port: Object) -> tuple[Any, Any]:
+    return port.get("port"), port.get("protocol") or "TCP"

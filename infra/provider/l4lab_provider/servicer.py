@@ -18,6 +18,7 @@ from .answers import (
     Request,
     fail_initialized,
     first_field,
+    foreseen,
     merged,
     told,
 )
@@ -165,7 +166,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
                 within=0 if request.preview else awaits.deadline_of(wanted, request.timeout),
             )
         if request.preview:
-            return proto.CreateResponse(properties=request.properties)
+            planned = foreseen(kind, wanted, {})
+            return proto.CreateResponse(properties=values.encode(planned, secrets))
         live = self._apply(kind, wanted, secrets)
         live = self._await(
             live, wanted, secrets, context=context, timeout=request.timeout, urn=request.urn
@@ -203,7 +205,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         wanted, secrets = values.decode(request.news)
         if request.preview:
             known, was_secret = values.decode(request.olds)
-            planned = merged(known, wanted)
+            planned = foreseen(kind, merged(known, wanted), known)
             return proto.UpdateResponse(properties=values.encode(planned, secrets | was_secret))
         old, _ = values.decode(request.old_inputs)
         before = self._reach().get(
