@@ -60,6 +60,7 @@ def faults(
         *_system(facts, machine, asked),
         *_addresses(facts, machine, topology),
         *(_node(facts, machine) if machine.role in _NODES else []),
+        *(_database(facts, topology) if machine.role is Role.MARIADB else []),
         *_earlier(facts, known=known),
         *_ports(facts, machine),
     ]
@@ -126,6 +127,16 @@ def _node(facts: Mapping[str, Any], _machine: Machine) -> list[str]:
     if facts["runtimes"]:
         found.append(f"there are services that l4lab did not make: {', '.join(facts['runtimes'])}")
     return found
+
+
+def _database(facts: Mapping[str, Any], topology: Topology) -> list[str]:
+    # Users that come from elsewhere are not touched.
+    names = ("schema lab", f"user lab@{topology.networks.nodes.with_netmask}")
+    return [
+        f"its MariaDB has a {name} that l4lab did not make: rename or drop it"
+        for name in names
+        if name in facts["database"]
+    ]
 
 
 def _earlier(facts: Mapping[str, Any], *, known: bool) -> list[str]:

@@ -31,6 +31,10 @@ RUNTIMES = ("containerd", "docker", "crio", "k3s", "k3s-agent", "kubelet")
 REMAINS = ("/var/lib/etcd", "/etc/cni/net.d", "/var/lib/cni", "/var/lib/calico", "/var/lib/kubelet")
 LINKS = ("kube-ipvs0", "vxlan.calico", "cni0", "flannel.1")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# The labs' schema and user, and the file that is there while they are l4lab's.
+DATABASE = Path("/var/lib/mysql/lab")
+DATABASE_MARK = Path("/etc/mysql/mariadb.conf.d/60-l4lab.cnf")
+DATABASE_USERS = "SELECT CONCAT('user lab@', Host) FROM mysql.global_priv WHERE User = 'lab'"
 TIMEOUT = 10  # seconds for one command
 LISTEN = "0A"  # TCP's state in /proc/net/tcp
 
@@ -43,18 +47,29 @@ def read(path: str | Path) -> str:
         return ""
 
 
-def succeeds(*words: str) -> bool:
-    """Whether a command is there and ends well."""
+def answer(*words: str) -> str | None:
+    """What a command prints; None where it is not there, or does not end well."""
     program = shutil.which(words[0], path=PATH)
     if not program:
-        return False
+        return None
     try:
         done = subprocess.run(
-            [program, *words[1:]], capture_output=True, check=False, timeout=TIMEOUT
+            [program, *words[1:]],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=TIMEOUT,
+            stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return False
-    return done.returncode == 0
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def succeeds(*words: str) -> bool:
+    """Whether a command is there and ends well."""
+    return answer(*words) is not None
 
 
 def missing_modules() -> list[str]:
@@ -177,6 +192,14 @@ def remains() -> list[str]:
     return found + [link for link in LINKS if f"{link}:" in links]
 
 
+def database() -> list[str]:
+    """The schema and users in MariaDB that have the labs' names and are not l4lab's."""
+    if DATABASE_MARK.exists():
+        return []
+    users = answer("mariadb", "--batch", "--skip-column-names", "-e", DATABASE_USERS) or ""
+    return [*(["schema lab"] if DATABASE.exists() else []), *users.splitlines()]
+
+
 def look(address: str) -> dict[str, Any]:
     """All that is reported."""
     return {
@@ -198,6 +221,7 @@ def look(address: str) -> dict[str, Any]:
         "kubernetes": kubernetes(),
         "runtimes": runtimes(),
         "remains": remains(),
+        "database": database(),
         "firewalls": [
             name
             for name, on in (

@@ -7,10 +7,12 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from l4lab.errors import SettingsError
 from l4lab.machines import demands, given
 from l4lab.settings import parse
+from tests.unit.test_cli import PROJECT
 
 MACHINES = {
     "master": {"role": "control_plane", "address": "192.168.9.11"},
@@ -36,6 +38,7 @@ FINE = {
     "kubernetes": "absent",
     "runtimes": [],
     "remains": [],
+    "database": [],
     "firewalls": [],
 }
 
@@ -179,6 +182,18 @@ def test_a_database_that_stayed_is_welcome():
     assert found("mysqld") == ["port 3306/tcp is in use by mysqld; MariaDB needs it"]
 
 
+def test_a_schema_or_user_of_the_labs_names_is_somebody_s_data():
+    machines = {**MACHINES, "db": {"role": "mariadb", "address": "192.168.9.31"}}
+    topology = settings(machines).topology
+    (db,) = topology.databases
+    names = ["schema lab", "user lab@192.168.9.0/255.255.255.0", "user lab@localhost"]
+    facts = {**FINE, "database": names}
+    assert demands.faults(facts, db, topology, asked=(999, 1001), known=False) == [
+        f"its MariaDB has a {name} that l4lab did not make: rename or drop it" for name in names[:2]
+    ]
+    assert faults("node", database=names) == []
+
+
 def test_our_own_cluster_is_no_fault():
     own = {
         "kubernetes": "ours",
@@ -226,3 +241,26 @@ def test_kernel_s_numbers_are_read_as_addresses(monkeypatch):
         {"protocol": "tcp", "address": "127.0.0.1", "port": 9993, "program": ""},
         {"protocol": "tcp", "address": "*", "port": 10250, "program": "kubelet"},
     ]
+
+
+def test_the_database_is_ours_where_its_configuration_is(tmp_path, monkeypatch):
+    mark, schema = tmp_path / "60-l4lab.cnf", tmp_path / "lab"
+    monkeypatch.setattr(given, "DATABASE_MARK", mark)
+    monkeypatch.setattr(given, "DATABASE", schema)
+    monkeypatch.setattr(given, "answer", lambda *_words: None)
+    assert given.database() == []
+    schema.mkdir()
+    assert given.database() == ["schema lab"]
+    monkeypatch.setattr(given, "answer", lambda *_words: "user lab@%\n")
+    assert given.database() == ["schema lab", "user lab@%"]
+    mark.touch()
+    assert given.database() == []
+
+
+def test_the_database_s_names_are_the_role_s():
+    role = PROJECT / "playbooks" / "roles" / "mariadb"
+    defaults = yaml.safe_load((role / "defaults" / "main.yml").read_text())
+    own = yaml.safe_load((role / "vars" / "main.yml").read_text())
+    assert given.DATABASE.name == defaults["mariadb_schema"]
+    assert f"'{defaults['mariadb_user']}'" in given.DATABASE_USERS
+    assert str(given.DATABASE_MARK) == own["mariadb_configuration"]
