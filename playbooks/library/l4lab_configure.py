@@ -36,7 +36,12 @@ options:
     elements: dict
     default: []
   links:
-    description: Symbolic links with path and target.
+    description: Symbolic links with path and target. What else is at the path stays as it is.
+    type: list
+    elements: dict
+    default: []
+  absent_links:
+    description: Symbolic links, with path and target, that must not be there.
     type: list
     elements: dict
     default: []
@@ -142,13 +147,17 @@ class Setup:
             raise
 
     def link(self, path: Path, target: str) -> None:
-        """Bring one symbolic link into line."""
-        if path.is_symlink() and str(path.readlink()) == target:
+        """Make one symbolic link, where nothing is: a file or another link is somebody's own."""
+        if path.is_symlink() or path.exists() or not self.change(str(path)):
             return
-        if self.change(str(path)):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)
-            path.symlink_to(target)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(target)
+
+    def unlink(self, path: Path, target: str) -> None:
+        """Remove one symbolic link, if it leads to ``target``."""
+        ours = path.is_symlink() and str(path.readlink()) == target
+        if ours and self.change(f"removed {path}"):
+            path.unlink()
 
     def remove(self, path: Path) -> None:
         """Remove one file, or a folder with all that is in it."""
@@ -221,6 +230,8 @@ def configure(arguments: dict[str, Any], *, pending: Path = PENDING) -> dict[str
             setup.link(Path(link["path"]), link["target"])
         for path in arguments.get("absent") or []:
             setup.remove(Path(path))
+        for link in arguments.get("absent_links") or []:
+            setup.unlink(Path(link["path"]), link["target"])
         changed = bool(setup.done)
         if changed and not setup.check:
             for words in arguments.get("commands") or []:

@@ -33,7 +33,7 @@ from tests.cluster.plain import plain_disk
 NETWORK = "192.168.129.0/24"
 MASTER = {"role": "control_plane", "address": "192.168.129.11", "memory": 1536}
 NODE = {"role": "worker", "address": "192.168.129.21", "memory": 1024}
-# What an admin does before handing a host over.
+# What an admin does before handing a host over. Root uses kubectl for another cluster.
 ADMIN = """\
 set -e
 useradd --create-home --shell /bin/bash admin
@@ -42,6 +42,8 @@ cp ~root/.ssh/authorized_keys ~admin/.ssh/
 chown -R admin: ~admin/.ssh
 echo 'admin ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/admin
 su - admin -c 'sudo -n true'
+mkdir -m 700 ~root/.kube
+printf 'apiVersion: v1\\nkind: Config\\n' > ~root/.kube/config
 """
 # Swap is on, and somebody uses kubelet's port and leaves the remains of a cluster.
 SPOIL = """\

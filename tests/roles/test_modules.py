@@ -91,6 +91,20 @@ def test_files_and_folders_are_removed_once(tmp_path: Path) -> None:
     assert not ask(tmp_path, **wish)["changed"]
 
 
+def test_a_link_is_made_and_removed_only_where_it_is_nobody_elses(tmp_path: Path) -> None:
+    own, file, other = tmp_path / "own", tmp_path / "file", tmp_path / "other"
+    file.write_text("the owner's")
+    other.symlink_to("/elsewhere")
+    links = [{"path": str(path), "target": "/nowhere"} for path in (own, file, other)]
+    assert ask(tmp_path, links=links)["done"] == [str(own)]
+    assert own.readlink() == Path("/nowhere")
+    assert ask(tmp_path, absent_links=links)["done"] == [f"removed {own}"]
+    assert not own.is_symlink()
+    assert not ask(tmp_path, absent_links=links)["changed"]
+    assert file.read_text() == "the owner's"
+    assert other.readlink() == Path("/elsewhere")
+
+
 def test_a_command_that_hangs_is_ended(tmp_path: Path) -> None:
     result = ask(
         tmp_path,

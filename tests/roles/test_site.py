@@ -312,6 +312,18 @@ def test_reset_asks_for_the_networks_own_traces_only(play) -> None:
     assert {call["service_network"] for call in unwire} == {"10.10.0.0/16"}
 
 
+def test_roots_kubeconfig_goes_only_where_it_is_the_cluster_s(site, play) -> None:
+    played = play("reset.yml", machines={"k8s-master01": {"kubernetes": "ready"}})
+    assert played.rc == 0, played.output
+    (made,) = [call["links"] for call in site.calls if call.get("links")]
+    gone = [call["absent_links"] for call in played.calls if call.get("absent_links")]
+    assert gone
+    assert all(links == made for links in gone)
+    paths = {path for call in played.calls for path in call.get("absent") or []}
+    assert "/etc/kubernetes" in paths
+    assert not any(path.startswith("/root") for path in paths)
+
+
 def test_nothing_on_the_controller_asks_for_root():
     """The inventory asks for sudo by a variable, which counts more than a task's own word."""
     here = [
