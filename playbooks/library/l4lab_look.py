@@ -65,6 +65,7 @@ ca_sha256:
 KUBERNETES = Path("/etc/kubernetes")
 MARKS = KUBERNETES / "l4lab"
 INSTALLED = Path("/usr/local/share/l4lab")
+NOTE = Path("/var/lib/l4lab/found")
 # Begins every file that the roles write.
 OURS = "# Written by l4lab"
 # Where systemd's resolver keeps the real servers; its /etc/resolv.conf only names itself.
@@ -163,6 +164,8 @@ def look(address: str, commands: list[str]) -> dict[str, Any]:
         # The base disk of local machines is made from the bundle: all of it is there.
         "base_disk": (INSTALLED / "bundle.json").exists(),
         "installed": installed_files(),
+        # It is there before anything that the roles bring to a host of somebody's, and goes last.
+        "noted": NOTE.exists(),
         "kubernetes": kubernetes_state(),
         "booted": booted() if uml else 0,
         "ca": certificate,

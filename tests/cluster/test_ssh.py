@@ -45,15 +45,16 @@ su - admin -c 'sudo -n true'
 mkdir -m 700 ~root/.kube
 printf 'apiVersion: v1\\nkind: Config\\n' > ~root/.kube/config
 """
-# Swap is on, and somebody uses kubelet's port and leaves the remains of a cluster.
+# Swap is on, and somebody uses kubelet's port, leaves the remains of a cluster and has a kubectl.
 SPOIL = """\
 set -e
 dd if=/dev/zero of=/swap bs=1M count=16 status=none
 chmod 600 /swap; mkswap -q /swap; swapon /swap
 mkdir -p /var/lib/etcd/member
+ln -s /bin/true /usr/local/bin/kubectl
 systemd-run --quiet --unit=squatter python3 -m http.server 10250
 """
-MEND = "swapoff /swap; rm -r /swap /var/lib/etcd; systemctl stop squatter"
+MEND = "swapoff /swap; rm -r /swap /var/lib/etcd /usr/local/bin/kubectl; systemctl stop squatter"
 
 
 @dataclass
@@ -164,6 +165,7 @@ def test_preflight_tells_all_that_is_wrong_and_changes_nothing(hosts, before):
         r"kubelet refuses swap \(/swap\)",
         r"an older cluster left /var/lib/etcd",
         r"port 10250/tcp is in use by python3; kubelet needs it",
+        r"not of l4lab, and in its way: /usr/local/bin/kubectl; move them away",
     ):
         assert re.search(part, told["node"]), (part, told)
     assert re.fullmatch(r"it has \d+ MiB of memory, 3481 are needed", told["master"])

@@ -41,6 +41,7 @@ FRESH = {
     "nameservers": [],
     "base_disk": True,
     "installed": {},
+    "noted": False,
     "kubernetes": "absent",
     "booted": 1795587030,
     "ca": "",
@@ -107,6 +108,7 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Play:
         variables: dict[str, Any] | None = None,
         mariadb: str = "mariadb01",
         outside: str | None = "mariadb01",
+        bundled: tuple[str, ...] = (),
     ) -> Played:
         folder = tmp_path_factory.mktemp("roles")
         shutil.copytree(PROJECT / "playbooks", folder / "playbooks")
@@ -114,7 +116,9 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Play:
         records = folder / "records"
         records.mkdir()
         (folder / "bundle" / "calico").mkdir(parents=True)
-        (folder / "bundle" / "manifest.json").write_text('{"files": {}}')
+        (folder / "bundle" / "manifest.json").write_text(
+            json.dumps({"files": {name: {} for name in bundled}})
+        )
         (folder / "bundle" / "calico" / "crds.yaml").write_text("kind: CustomResourceDefinition\n")
         answers = {}
         for name, address in ADDRESSES.items():

@@ -126,6 +126,8 @@ def _node(facts: Mapping[str, Any], _machine: Machine) -> list[str]:
         found.append(f"{facts['disk_mib']} MiB of disk are free in /var, {_DISK_MIB} are needed")
     if facts["runtimes"]:
         found.append(f"there are services that l4lab did not make: {', '.join(facts['runtimes'])}")
+    if facts["theirs"] and facts["kubernetes"] == "absent":
+        found.append(f"not of l4lab, and in its way: {', '.join(facts['theirs'])}; move them away")
     return found
 
 

@@ -31,8 +31,24 @@ RUNTIMES = ("containerd", "docker", "crio", "k3s", "k3s-agent", "kubelet")
 REMAINS = ("/var/lib/etcd", "/etc/cni/net.d", "/var/lib/cni", "/var/lib/calico", "/var/lib/kubelet")
 LINKS = ("kube-ipvs0", "vxlan.calico", "cni0", "flannel.1")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# What the roles write on nodes and take off again, and the note that is there before all of it and
+# goes after it.
+NODE_NOTE = Path("/var/lib/l4lab/found")
+NODE_PATHS = (
+    "/usr/local/bin/containerd",
+    "/usr/local/bin/containerd-shim-runc-v2",
+    "/usr/local/bin/ctr",
+    "/usr/local/bin/kubeadm",
+    "/usr/local/bin/kubectl",
+    "/usr/local/bin/kubelet",
+    "/etc/containerd",
+    "/etc/kubernetes",
+    "/opt/cni/bin",
+    "/opt/containerd",
+    "/var/lib/containerd",
+)
 # The labs' schema and user, and the file that is there while they are l4lab's.
-DATABASE = Path("/var/lib/mysql/lab")
+DATABASE = "/var/lib/mysql/lab"
 DATABASE_MARK = Path("/etc/mysql/mariadb.conf.d/60-l4lab.cnf")
 DATABASE_USERS = "SELECT CONCAT('user lab@', Host) FROM mysql.global_priv WHERE User = 'lab'"
 TIMEOUT = 10  # seconds for one command
@@ -192,12 +208,31 @@ def remains() -> list[str]:
     return found + [link for link in LINKS if f"{link}:" in links]
 
 
+def is_taken(path: str) -> bool:
+    """Whether there is a file, a link, or a folder with something in it."""
+    try:
+        return any(Path(path).iterdir())
+    except OSError:
+        return os.path.lexists(path)  # no folder, or closed to us
+
+
+def theirs() -> list[str]:
+    """What the roles would write over or remove, and is not l4lab's; empty folders are nobody's."""
+    try:
+        NODE_NOTE.stat()
+    except FileNotFoundError:
+        return [path for path in NODE_PATHS if is_taken(path)]
+    except OSError:
+        pass  # it is root's, which we are not: that is told anyhow
+    return []
+
+
 def database() -> list[str]:
     """The schema and users in MariaDB that have the labs' names and are not l4lab's."""
     if DATABASE_MARK.exists():
         return []
     users = answer("mariadb", "--batch", "--skip-column-names", "-e", DATABASE_USERS) or ""
-    return [*(["schema lab"] if DATABASE.exists() else []), *users.splitlines()]
+    return [*(["schema lab"] if is_taken(DATABASE) else []), *users.splitlines()]
 
 
 def look(address: str) -> dict[str, Any]:
@@ -221,6 +256,7 @@ def look(address: str) -> dict[str, Any]:
         "kubernetes": kubernetes(),
         "runtimes": runtimes(),
         "remains": remains(),
+        "theirs": theirs(),
         "database": database(),
         "firewalls": [
             name

@@ -38,6 +38,7 @@ FINE = {
     "kubernetes": "absent",
     "runtimes": [],
     "remains": [],
+    "theirs": [],
     "database": [],
     "firewalls": [],
 }
@@ -125,6 +126,10 @@ def test_a_fine_host_has_no_faults():
         ({"runtimes": ["docker"]}, "services that l4lab did not make: docker"),
         ({"kubernetes": "foreign"}, "a Kubernetes cluster that l4lab did not make"),
         ({"kubernetes": "ours"}, "part of another cluster of l4lab"),
+        (
+            {"theirs": ["/usr/local/bin/kubectl", "/etc/containerd"]},
+            "not of l4lab, and in its way: /usr/local/bin/kubectl, /etc/containerd; move them away",
+        ),
         ({"remains": ["/var/lib/etcd"]}, "an older cluster left /var/lib/etcd"),
     ],
 )
@@ -246,10 +251,11 @@ def test_kernel_s_numbers_are_read_as_addresses(monkeypatch):
 def test_the_database_is_ours_where_its_configuration_is(tmp_path, monkeypatch):
     mark, schema = tmp_path / "60-l4lab.cnf", tmp_path / "lab"
     monkeypatch.setattr(given, "DATABASE_MARK", mark)
-    monkeypatch.setattr(given, "DATABASE", schema)
+    monkeypatch.setattr(given, "DATABASE", str(schema))
     monkeypatch.setattr(given, "answer", lambda *_words: None)
     assert given.database() == []
     schema.mkdir()
+    (schema / "db.opt").touch()
     assert given.database() == ["schema lab"]
     monkeypatch.setattr(given, "answer", lambda *_words: "user lab@%\n")
     assert given.database() == ["schema lab", "user lab@%"]
@@ -261,6 +267,29 @@ def test_the_database_s_names_are_the_role_s():
     role = PROJECT / "playbooks" / "roles" / "mariadb"
     defaults = yaml.safe_load((role / "defaults" / "main.yml").read_text())
     own = yaml.safe_load((role / "vars" / "main.yml").read_text())
-    assert given.DATABASE.name == defaults["mariadb_schema"]
+    assert given.DATABASE.rpartition("/")[2] == defaults["mariadb_schema"]
     assert f"'{defaults['mariadb_user']}'" in given.DATABASE_USERS
     assert str(given.DATABASE_MARK) == own["mariadb_configuration"]
+
+
+def test_programs_are_ours_where_the_host_was_noted(tmp_path, monkeypatch):
+    note, folder, program, link = (tmp_path / name for name in ("found", "cni", "ctr", "kubectl"))
+    monkeypatch.setattr(given, "NODE_NOTE", note)
+    monkeypatch.setattr(given, "NODE_PATHS", tuple(map(str, (folder, program, link))))
+    folder.mkdir()
+    assert given.theirs() == []
+    (folder / "bridge").touch()
+    link.symlink_to("/nowhere")
+    assert given.theirs() == [str(folder), str(link)]
+    note.touch()
+    assert given.theirs() == []
+
+
+def test_what_is_closed_to_a_plain_user_is_no_end_of_the_look(monkeypatch):
+    def closed(*_words, **_more):
+        raise PermissionError
+
+    for name in ("stat", "listdir", "lstat"):
+        monkeypatch.setattr(given.os, name, closed)
+    assert given.theirs() == []
+    assert given.is_taken(given.DATABASE) is False
