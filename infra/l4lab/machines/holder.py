@@ -135,7 +135,8 @@ class Holder:
             f"link set {BRIDGE} up",
         )
         self.converge()
-        while os.fstat(folder).st_nlink:  # a folder always has itself, until it is removed
+        # A folder always has a link to itself until it is removed; some file systems count none.
+        while os.fstat(folder).st_nlink or self.spec_path.exists():
             received = signal.sigtimedwait(signals, _TICK)
             told = received.si_signo if received else None
             if told == signal.SIGTERM:
