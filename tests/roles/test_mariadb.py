@@ -36,13 +36,15 @@ touch runs
 """
 CONFIGURE = """\
 #!/usr/bin/python
-import json
+import json, os
 from pathlib import Path
 arguments = json.loads(r\"\"\"<<INCLUDE_ANSIBLE_MODULE_JSON_ARGS>>\"\"\")
 for file in arguments.get("files", []):
     Path(file["path"]).write_text(file["content"])
 for path in arguments.get("absent", []):
     Path(path).unlink(missing_ok=True)
+if arguments.get("services"):
+    Path(os.environ["STATE"], "runs").touch()
 print(json.dumps({"changed": False}))
 """
 
@@ -73,14 +75,18 @@ class Server:
         file = self.state / "asked"
         return file.read_text().split() if file.exists() else []
 
-    def play(self, *tasks: str) -> tuple[int, str]:
+    def play(self, *tasks: str, local: bool = False) -> tuple[int, str]:
         """Play task files of the role, one after the other."""
         roles = [{"name": "mariadb", "tasks_from": name} for name in tasks]
         play = {
             "hosts": "localhost",
             "gather_facts": False,
             "tasks": [{"ansible.builtin.include_role": role} for role in roles],
-            "vars": {"l4lab_node_network": "192.168.9.0/24", "l4lab_secrets": str(self.folder)},
+            "vars": {
+                "l4lab_local_machine": local,
+                "l4lab_node_network": "192.168.9.0/24",
+                "l4lab_secrets": str(self.folder),
+            },
         }
         (self.folder / "play.yml").write_text(yaml.safe_dump([play]))
         path = f"{self.folder}/bin:{os.environ['PATH']}"
@@ -113,6 +119,13 @@ class Server:
 @pytest.fixture
 def server(tmp_path: Path) -> Server:
     return Server(tmp_path)
+
+
+def test_a_local_machine_s_stopped_server_is_not_asked_before_it_is_configured(server) -> None:
+    assert not Path("/run/mysqld/mysqld.sock").exists()
+    done, said = server.play("main", local=True)
+    assert done == 0, said
+    assert server.asked == ["CREATE"]
 
 
 def test_a_schema_that_is_made_goes_again_though_the_server_was_stopped(server) -> None:
