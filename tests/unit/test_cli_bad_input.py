@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -106,7 +107,9 @@ def test_a_step_that_is_none(up):
 def test_a_program_that_is_none(up):
     what, _, then = refused(l4lab("exec", "没有 这个"))
     assert what == "there is no program '没有 这个' on this host"
-    assert "./l4lab ssh MACHINE '没有 这个'" in then
+    typed = shlex.split(then.removesuffix(", to run it on a machine"))
+    assert typed[-3:-1] == ["ssh", "MACHINE"]
+    assert shlex.split(typed[-1]) == ["没有 这个"]  # as the machine's shell reads it
 
 
 @pytest.mark.parametrize(
