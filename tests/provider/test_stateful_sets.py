@@ -3,7 +3,7 @@
 import pytest
 
 from tests.provider.engine import InitFailedError
-from tests.provider.test_kinds import META, deployment
+from tests.provider.test_kinds import CORE, META, deployment
 
 pytestmark = pytest.mark.server
 
@@ -75,6 +75,14 @@ def test_a_bad_pod_in_the_way_of_an_update_is_told_so(engine, server):
     server.request("DELETE", f"/api/v1/namespaces/{engine.namespace}/pods/it-0")
     engine.update(made, numbered())
     assert images(engine, server) == {"it-0": "good", "it-1": "good"}
+
+
+def test_a_quota_that_forbids_the_pods_is_named(engine):
+    quota = {"metadata": META, "spec": {"hard": {"pods": "0"}}}
+    engine.create(CORE + "ResourceQuota", "quota", quota)
+    with pytest.raises(InitFailedError, match=r"FailedCreate: .*exceeded quota") as failed:
+        engine.create(SET, "it", numbered(), timeout=600)
+    assert "not ready within" not in str(failed.value)
 
 
 def test_annotations_rule_the_wait(engine):

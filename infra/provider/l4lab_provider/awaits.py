@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from .api import Api, ApiError, UnreachableError
 from .ending import EVERY, held_by, is_ending
+from .events import refusal
 from .objects import SKIP_AWAIT, TIMEOUT, Object, Type, annotation, id_of, name_of, namespace_of
 
 DEFAULT_SECONDS: Final = 600.0
@@ -208,6 +209,8 @@ def _stateful_set(api: Api, live: Object, closely: bool) -> Trouble | None:
         if worst and worst.hopeless is not False:
             text = f"{worst.text}; it is not of the present revision, and stays until it is deleted"
             return Trouble(text, hopeless=None)
+    if closely and total < wanted and (refused := refusal(api, live)):
+        return Trouble(f"FailedCreate: {refused}", hopeless=None)
     more = f", {old} yet to be updated" if old else ""
     return Trouble(f"{ready} of {wanted} pods are ready{more}")
 
