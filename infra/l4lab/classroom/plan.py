@@ -63,7 +63,8 @@ def make(
     ours = {_label(one) for one in wanted if one["kind"] != "Namespace"}
     here = [one for one in objects if one["metadata"].get("namespace") == namespace]
     roots = {}
-    mine = [one for one in here if _label(one) not in ours | _GIVEN]
+    # What has no UID is no object but an answer made at each question, such as PodMetrics.
+    mine = [one for one in here if _label(one) not in ours | _GIVEN and "uid" in one["metadata"]]
     # What is being deleted already is among them: a finalizer may hold it for ever.
     for item in mine if only is not None else _rootless(mine):
         labels = item["metadata"].get("labels") or {}

@@ -38,11 +38,19 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Chosen:
-    """The class, and those of its students that the command line asks for."""
+    """The class, and those of its students that the command line asks for.
+
+    Attributes:
+        context: What all commands have.
+        classroom: The file.
+        students: Those who are asked for.
+        by_id: Whether they are by ``--only``.
+    """
 
     context: Context
     classroom: Classroom
     students: tuple[Student, ...]
+    by_id: bool = False
 
     @functools.cached_property
     def room(self) -> Room:
@@ -105,7 +113,8 @@ def _class_with(*, left: bool) -> Callable[[_Function], _Function]:
             students = classroom.students
             if left and not classroom.has_clusters:
                 students += _left(students, known)
-            return function(Chosen(context, classroom, _matching(students, only)), **rest)
+            chosen = Chosen(context, classroom, _matching(students, only), by_id=bool(only))
+            return function(chosen, **rest)
 
         return wrapped  # type: ignore[return-value]  # click adds attributes to what it wraps
 
@@ -139,8 +148,17 @@ def _matching(students: Sequence[Student], patterns: Sequence[str]) -> tuple[Stu
 _failed = click.option("--failed", is_flag=True, help="Only those who failed the last time.")
 
 
-def _told(context: Context, outcomes: Sequence[Outcome], what: str) -> int:
-    """Print what became of each, and say by the exit code whether anybody failed."""
+def _told(
+    context: Context, outcomes: Sequence[Outcome], what: str, *, stay: Sequence[str] = ()
+) -> int:
+    """Print what became of each, and say by the exit code whether anybody failed.
+
+    Args:
+        context: Where it is printed.
+        outcomes: One a student.
+        what: What was done.
+        stay: Ids of those who keep their place, since they are not in the file.
+    """
     bad = [one for one in outcomes if not one.ok]
     lines = []
     for one in outcomes:
@@ -148,8 +166,13 @@ def _told(context: Context, outcomes: Sequence[Outcome], what: str) -> int:
         lines += [f"     {line}" for line in one.lines]
         if one.next:
             lines.append(f"     next: {one.next}")
+    for student in stay:
+        lines.append(f"stays {student:<14} not in the file, and may be in another")
+        lines.append(f"     next: ./l4lab class down --only {student}")
     lines.append(f"{what}: {len(outcomes) - len(bad)} well, {len(bad)} failed")
     data = {"students": [one.to_data() for one in outcomes], "failed": len(bad)}
+    if stay:
+        data["stay"] = list(stay)
     context.result(data, "\n".join(lines))
     return 1 if bad else 0
 
@@ -232,10 +255,16 @@ def reset_(chosen: Chosen, *, lab: str | None, dry_run: bool, failed: bool) -> i
 @class_.command("down")
 @_classroom_and_left
 def down(chosen: Chosen) -> int:
-    """Take the students' namespaces and logins, or their clusters away; results are kept."""
+    """Take the students' namespaces and logins, or their clusters away; results are kept.
+
+    Who is not in the file, and may be in that of another class, is taken away by --only.
+    """
     if own := chosen.clusters:
         return _told(chosen.context, each.down(own, chosen.students), "down")
-    return _told(chosen.context, verbs.down(chosen.room, chosen.students), "down")
+    here = chosen.students if chosen.by_id else chosen.classroom.students
+    outcomes = verbs.down(chosen.room, here)
+    stay = [one.id for one in chosen.students if one not in here]
+    return _told(chosen.context, outcomes, "down", stay=stay)
 
 
 def _page(default: str) -> Callable[[_Function], _Function]:

@@ -78,7 +78,7 @@ def left(project):
     return Student(id="dave", name="dave", place=place)
 
 
-def test_who_was_taken_out_of_the_file_is_taken_down_with_the_class(asked, left, monkeypatch):
+def test_who_was_taken_out_of_the_file_is_named_and_taken_down_by_id(asked, left, monkeypatch):
     seen = []
 
     def noting(_room, students):
@@ -87,11 +87,16 @@ def test_who_was_taken_out_of_the_file_is_taken_down_with_the_class(asked, left,
 
     monkeypatch.setattr(verbs, "down", noting)
     monkeypatch.setattr(verbs, "status", noting)
-    for words in (["down"], ["down", "--only", "d*"], ["status"], ["status", "--only", "dave"]):
+    # Without being named dave may be in another class's file.
+    done = l4lab("down")
+    assert (done.exit_code, seen.pop()) == (0, None)
+    assert "next: ./l4lab class down --only dave" in done.stdout
+    for words in (["down", "--only", "d*"], ["status"], ["status", "--only", "dave"]):
         done = l4lab(*words)
         assert done.exit_code == 0, done.stderr
+        assert "stays" not in done.stdout
     assert l4lab("down", "--only", "ann").exit_code == 0
-    assert seen == [left, left, left, left, None]
+    assert seen == [left, left, left, None]
     assert "no student matches 'dave'" in l4lab("up", "--only", "dave").stderr
     assert l4lab("up").exit_code == 1
     assert asked == [["ann", "bob", "cy"]]

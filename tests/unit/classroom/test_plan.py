@@ -130,3 +130,9 @@ def test_objects_that_own_each_other_go_by_name():
         thing("ConfigMap", "second", owner=[first]),
     )
     assert found.lines == ("delete ConfigMap first", "delete ConfigMap second")
+
+
+def test_what_has_no_uid_is_no_object_that_could_be_deleted():
+    measured = thing("PodMetrics", "web", api="metrics.k8s.io/v1beta1")
+    del measured["metadata"]["uid"]
+    assert made(QUOTA, thing("Pod", "web"), measured).lines == ("delete Pod web",)
