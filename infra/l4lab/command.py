@@ -6,6 +6,7 @@ Secrets never go into ``argv`` (any user can read it): pass them by ``input`` or
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shlex
 import signal
@@ -21,6 +22,7 @@ from typing import Any
 from l4lab.errors import L4labError
 
 _LATE = 124  # what coreutils' timeout returns
+_SIGNAL_AT_PARENTS_DEATH = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,6 +228,20 @@ def passing_on_interrupts(process: subprocess.Popen[Any]) -> Iterator[threading.
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)
+
+
+def end_with(parent: int) -> None:
+    """Have this process interrupted when its parent is killed: what was done is saved then, too.
+
+    Args:
+        parent: Its process id, as the parent knows it.
+
+    Raises:
+        KeyboardInterrupt: The parent is dead already.
+    """
+    ctypes.CDLL(None).prctl(_SIGNAL_AT_PARENTS_DEATH, signal.SIGINT)
+    if os.getppid() != parent:
+        raise KeyboardInterrupt
 
 
 def _end_session(process: subprocess.Popen[str]) -> None:

@@ -9,11 +9,9 @@ language host), and where the official Kubernetes plugin is not installed, the p
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import pickle
-import signal
 import sys
 import threading
 import time
@@ -21,13 +19,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from pulumi import automation as auto
 from pulumi.automation._stack import StackInitMode  # what Stack takes, exported nowhere else
 from pulumi.automation.events import EngineEvent, StepEventMetadata
 
 from l4lab import engine_words, pulumi_cli
+from l4lab.command import end_with
 from l4lab.components.checked import declare
 from l4lab.components.surroundings import given
 from l4lab.errors import L4labError, StackError
@@ -35,8 +34,6 @@ from l4lab.lab import Lab
 from l4lab.pulumi_command import Cli
 from l4lab.stack import QUIET, OnEvent, Outcome, Request, log_of
 from l4lab.state import Access, Paths, write_private
-
-_SIGNAL_AT_PARENTS_DEATH: Final = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 
 
 def main() -> int:
@@ -51,7 +48,7 @@ def main() -> int:
             answers.flush()
 
     request: Request = pickle.load(sys.stdin.buffer)  # noqa: S301  from our own parent
-    _end_with(request.asker)
+    end_with(request.asker)
     try:
         answer: Outcome | L4labError = operate(request, send)
     except L4labError as failed:
@@ -60,13 +57,6 @@ def main() -> int:
         return 130
     send(answer)
     return 0
-
-
-def _end_with(asker: int) -> None:
-    """Be interrupted when the process that asked is killed: what was done is saved then, too."""
-    ctypes.CDLL(None).prctl(_SIGNAL_AT_PARENTS_DEATH, signal.SIGINT)
-    if os.getppid() != asker:
-        raise KeyboardInterrupt
 
 
 def operate(request: Request, on_event: OnEvent) -> Outcome:

@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
 
 from l4lab.classroom.model import Outcome, Student
+from l4lab.command import end_with
 from l4lab.errors import L4labError
 from l4lab.progress import Progress
 
@@ -89,22 +90,24 @@ def work_for_all(
 def _begin(student: Student, work: Work) -> _Turn:
     context = multiprocessing.get_context("fork")
     mine, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_do, args=(student, work, theirs), daemon=False)
+    process = context.Process(target=_do, args=(student, work, theirs, os.getpid()), daemon=False)
     started = time.monotonic()
     process.start()
     theirs.close()
     return _Turn(student=student, started=started, process=process, pipe=mine)
 
 
-def _do(student: Student, work: Work, pipe: Connection) -> None:
+def _do(student: Student, work: Work, pipe: Connection, parent: int) -> None:
     """The whole life of a student's process."""
     started = time.monotonic()
 
     def tell(text: str) -> None:
-        with contextlib.suppress(OSError):  # nobody listens any more: the work goes on
+        with contextlib.suppress(OSError):  # nobody listens any more: it is about to end
             pipe.send(text)
 
     try:
+        # It has the locks of all students, which must not outlive the process that is named there.
+        end_with(parent)
         outcome = work(student, tell)
     except L4labError as failed:
         note = failed.brief + (f": {failed.reason}" if failed.reason else "")

@@ -1,6 +1,7 @@
 """Many students at once: one's failure or death stops nobody, and the limit holds."""
 
 import io
+import multiprocessing
 import os
 import signal
 import time
@@ -105,3 +106,29 @@ def test_one_live_line_a_student_on_a_terminal():
     assert "✓ alice" in last
     assert "✓ bob" in last
     assert "2 well, 0 failed, 0 to go" in last
+
+
+def test_who_works_for_a_student_ends_with_the_command(said, tmp_path):
+    def work(student, _tell):
+        (tmp_path / "pid").write_text(str(os.getpid()))
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            (tmp_path / "saved").touch()
+        return well(student)
+
+    command = multiprocessing.get_context("fork").Process(
+        target=run, args=(work, "alice"), kwargs={"said": said}
+    )
+    command.start()
+    wait_for((tmp_path / "pid").exists)
+    command.kill()
+    command.join(10)
+    wait_for((tmp_path / "saved").exists)
+
+
+def wait_for(so, within=20):
+    deadline = time.monotonic() + within
+    while not so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
