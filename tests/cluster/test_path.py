@@ -229,11 +229,13 @@ def test_a_route_into_the_service_network_is_followed_to_its_node(access, lab, h
 @pytest.mark.long
 def test_an_address_from_outside_is_followed_to_the_node_that_answers_arp(access, bench, hands):
     bench.put("loadbalancer")
-    path = traced(access, "outside", balanced.OPEN, answered)
+    given = hands.json("service", balanced.OPEN)["status"]["loadBalancer"]["ingress"][0]["ip"]
+    asked = f"{given}:{balanced.PORT}"
+    path = traced(access, "outside", asked, answered)
     assert path.answered, to_text(path, color=False)
     assert path.node in {one.name for one in hands.topology.nodes}
     assert f"the card of {path.node}" in rows(path, "route")["ARP"]
-    refused = traced(access, hands.database, balanced.OPEN, dies(hop="proxy"))
+    refused = traced(access, hands.database, asked, dies(hop="proxy"))
     assert refused.death, to_text(refused, color=False)
     assert (refused.death.hop, refused.death.fault) == ("proxy", Fault.TIMEOUT)
     assert "is not in loadBalancerSourceRanges" in refused.death.causes[0]
