@@ -13,6 +13,7 @@ from l4lab.classroom.model import Outcome, Student
 from l4lab.errors import StackError
 from l4lab.place import Place
 from l4lab.progress import Progress
+from l4lab.retry import wait_for
 
 
 def students(*ids):
@@ -121,14 +122,11 @@ def test_who_works_for_a_student_ends_with_the_command(said, tmp_path):
         target=run, args=(work, "alice"), kwargs={"said": said}
     )
     command.start()
-    wait_for((tmp_path / "pid").exists)
+    wait_for("its process", written(tmp_path / "pid"), within=20)
     command.kill()
     command.join(10)
-    wait_for((tmp_path / "saved").exists)
+    wait_for("what it saves", written(tmp_path / "saved"), within=20)
 
 
-def wait_for(so, within=20):
-    deadline = time.monotonic() + within
-    while not so():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def written(file):
+    return lambda: None if file.exists() else "nothing"

@@ -4,7 +4,6 @@ import pytest
 
 from l4lab.checks.model import Fault
 from l4lab.path import Mark
-from tests.unit.path.test_measure import marks, node_port
 from tests.unit.path.world import (
     CLUSTER,
     FAR,
@@ -15,6 +14,8 @@ from tests.unit.path.world import (
     PORT,
     REFUSED,
     TIMEOUT,
+    marks,
+    node_port,
     row,
     said,
     service,

@@ -6,7 +6,6 @@ import pytest
 
 from l4lab.checks.model import Fault
 from l4lab.path import Mark
-from tests.unit.path.test_measure import marks, rows
 from tests.unit.path.world import (
     CARDS,
     FAR,
@@ -16,13 +15,12 @@ from tests.unit.path.world import (
     PORT,
     TIMEOUT,
     bound,
+    marks,
     row,
-    said,
+    rows,
+    sent_on,
     service,
     slice_of,
-    stats,
-    taken,
-    tracked,
 )
 
 LB, GATEWAY = "192.168.128.192", "192.168.128.1"
@@ -39,18 +37,12 @@ def world(world):
     """Lab loadbalancer as seen from outside: the node that answered ARP has no pod of it."""
     give(world)
     world.from_outside()
-    seen = "10.244.32.128:9"
     world.set("host", f"route {LB}", json.dumps([{"dev": "lab0", "prefsrc": GATEWAY}]))
     world.set("host", f"neighbour {LB}", at(CARDS[MASTER]))
     for node in (MASTER, NODE1, NODE2):
         world.set(node, "address", bound("10.10.9.9", LB, node=node))
         world.set(node, "row", row(AT, f"{FAR}:80"))
-    world.set(MASTER, "stats", [stats(AT, 0), stats(AT, 1)])
-    world.set(MASTER, f"route {FAR}", '[{"gateway":"10.244.85.192","dev":"vxlan.calico"}]')
-    world.set(MASTER, "table", taken(SOURCE, AT, f"{FAR}:80"))
-    world.set(MASTER, "conntrack", tracked(SOURCE, AT, f"{FAR}:80", seen))
-    world.set(NODE1, "conntrack", tracked(seen, f"{FAR}:80", f"{FAR}:80", seen))
-    world.set("host", "probe", said("", local=SOURCE, served="web-far"))
+    sent_on(world, AT, SOURCE)
     return world
 
 

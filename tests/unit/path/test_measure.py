@@ -11,24 +11,15 @@ from tests.unit.path.world import (
     NODE1,
     NODE2,
     PORT,
+    marks,
+    node_port,
     pod,
-    row,
+    rows,
     said,
-    service,
-    slice_of,
     stats,
     taken,
     tracked,
 )
-
-
-def rows(path, hop):
-    found = next(one for one in path.hops if one.id == hop)
-    return dict(found.rows)
-
-
-def marks(path):
-    return {hop.id: hop.mark for hop in path.hops}
 
 
 def test_a_pods_connection_to_a_service_hop_by_hop(world):
@@ -87,24 +78,6 @@ def test_a_node_with_the_name_in_its_hosts_file_asks_nobody(world):
     assert path.answered
     assert "hosts file" in rows(path, "dns")
     assert not [tool for _, tool, _ in world.commands if tool == "getent"]
-
-
-def node_port(world, **spec):
-    """Lab nodeport as seen from outside on a node without a pod of it."""
-    at, source, seen = "192.168.128.11:30380", f"192.168.128.1:{PORT}", "10.244.32.128:9"
-    world.items["np"] = service(
-        "np", "10.10.9.9", type="NodePort", port_fields={"nodePort": 30380}, **spec
-    )
-    world.items["np-slice"] = slice_of("np", {FAR: NODE1})
-    world.from_outside()
-    world.set("host", "route 192.168.128.11", '[{"dev":"lab0","prefsrc":"192.168.128.1"}]')
-    world.set(MASTER, "row", row(at, f"{FAR}:80"))
-    world.set(MASTER, "stats", [stats(at, 0), stats(at, 1)])
-    world.set(MASTER, f"route {FAR}", '[{"gateway":"10.244.85.192","dev":"vxlan.calico"}]')
-    world.set(MASTER, "table", taken(source, at, f"{FAR}:80"))
-    world.set(MASTER, "conntrack", tracked(source, at, f"{FAR}:80", seen))
-    world.set(NODE1, "conntrack", tracked(seen, f"{FAR}:80", f"{FAR}:80", seen))
-    world.set("host", "probe", said("", local=source, served="web-far"))
 
 
 def test_a_node_port_is_handled_by_the_node_that_is_asked(world):

@@ -278,3 +278,35 @@ def tool_of(words):  # noqa: PLR0911, PLR0912 (one a tool)
         case ["ipvsadm", *rest]:
             return "stats" if "--stats" in rest else "row"
     return words[0]
+
+
+def rows(path, hop):
+    found = next(one for one in path.hops if one.id == hop)
+    return dict(found.rows)
+
+
+def marks(path):
+    return {hop.id: hop.mark for hop in path.hops}
+
+
+def sent_on(world, at, source):
+    """A node without a pod has taken a connection, and sent it on as its own to another node."""
+    seen = "10.244.32.128:9"
+    world.set(MASTER, "row", row(at, f"{FAR}:80"))
+    world.set(MASTER, "stats", [stats(at, 0), stats(at, 1)])
+    world.set(MASTER, f"route {FAR}", '[{"gateway":"10.244.85.192","dev":"vxlan.calico"}]')
+    world.set(MASTER, "table", taken(source, at, f"{FAR}:80"))
+    world.set(MASTER, "conntrack", tracked(source, at, f"{FAR}:80", seen))
+    world.set(NODE1, "conntrack", tracked(seen, f"{FAR}:80", f"{FAR}:80", seen))
+    world.set("host", "probe", said("", local=source, served="web-far"))
+
+
+def node_port(world, **spec):
+    """Lab nodeport as seen from outside on a node without a pod of it."""
+    world.items["np"] = service(
+        "np", "10.10.9.9", type="NodePort", port_fields={"nodePort": 30380}, **spec
+    )
+    world.items["np-slice"] = slice_of("np", {FAR: NODE1})
+    world.from_outside()
+    world.set("host", "route 192.168.128.11", '[{"dev":"lab0","prefsrc":"192.168.128.1"}]')
+    sent_on(world, "192.168.128.11:30380", f"192.168.128.1:{PORT}")
