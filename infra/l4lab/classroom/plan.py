@@ -98,18 +98,17 @@ def _rootless(items: Sequence[Json]) -> list[Json]:
     too: one that stays, such as the class's own service account, or two objects that own each
     other, would keep an object for ever.
     """
+    ids = [_who({**one["metadata"], **one}) for one in items]
     owners = {
-        _who({**one["metadata"], **one}): set(
-            map(_who, one["metadata"].get("ownerReferences") or ())
-        )
-        for one in items
+        who: set(map(_who, one["metadata"].get("ownerReferences") or ()))
+        for who, one in zip(ids, items, strict=True)
     }
     named = {one for one, above in owners.items() if not above or not above <= owners.keys()}
     going = set(named)
     while more := {one for one, above in owners.items() if above <= going} - going:
         going |= more
     named |= owners.keys() - going
-    return [one for one in items if _who({**one["metadata"], **one}) in named]
+    return [one for one, who in zip(items, ids, strict=True) if who in named]
 
 
 def _lost(objects: Sequence[Json], wanted: Sequence[Json]) -> list[Json]:

@@ -210,9 +210,12 @@ def _no_backend(found: Measured) -> Death | None:
             then=f"./l4lab kubectl describe service {service.flag}",
         )
     if found.local_only and found.handler not in _homes(found):
-        then = _at_home(found, service)
         return died(
-            "proxy", fault_of(found), seen, causes=(_nobody_local(found, service),), then=then
+            "proxy",
+            fault_of(found),
+            seen,
+            causes=(_nobody_local(found, service),),
+            then=_at_home(found, service),
         )
     return _lagging(found, f"{seen}, although the API has {len(found.ready)} ready endpoints")
 
