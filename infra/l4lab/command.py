@@ -22,6 +22,7 @@ from typing import Any
 from l4lab.errors import L4labError
 
 _LATE = 124  # what coreutils' timeout returns
+_streaming: set[subprocess.Popen[str]] = set()
 _SIGNAL_AT_PARENTS_DEATH = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 
 
@@ -161,6 +162,7 @@ def stream(
 
         timer = threading.Timer(timeout, expire)
         timer.start()
+        _streaming.add(process)
         last = ""
         try:
             for line in process.stdout or ():
@@ -171,6 +173,7 @@ def stream(
             process.wait()
         finally:
             timer.cancel()
+            _streaming.discard(process)
             _end_session(process)
     if expired.is_set() or process.returncode:
         why = f"no end within {timeout:.0f} s" if expired.is_set() else last[-300:]
@@ -180,34 +183,10 @@ def stream(
         )
 
 
-@contextlib.contextmanager
-def beside(
-    argv: Sequence[str | Path],
-    *,
-    log: Path,
-    env: Mapping[str, str] | None = None,
-    cwd: Path | None = None,
-) -> Iterator[None]:
-    """While the block runs, run a program that nobody waits for, and end it with the block.
-
-    How it did does not matter, nor whether it could be started; what it says of errors is
-    appended to ``log``.
-    """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a") as file, contextlib.ExitStack() as undo:
-        with contextlib.suppress(OSError):
-            process = subprocess.Popen(
-                [str(word) for word in argv],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=file,
-                text=True,
-                env={**os.environ, **env} if env else None,
-                cwd=cwd,
-                start_new_session=True,
-            )
-            undo.callback(_end_session, process)
-        yield
+def end_streams() -> None:
+    """End all programs that ``stream`` runs in this process's threads; it raises there."""
+    for process in tuple(_streaming):
+        _end_session(process)
 
 
 @contextlib.contextmanager

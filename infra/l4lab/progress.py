@@ -1,7 +1,7 @@
 """Progress for people, on stderr: one line a step, with elapsed time and what it is doing now.
 
-On a terminal the running line is redrawn; elsewhere (CI) a step prints when it ends, and a sign of
-life twice a minute. Results never come through here: they belong on stdout.
+On a terminal the lines of running steps are redrawn; elsewhere (CI) a step prints when it ends, and
+a sign of life twice a minute. Results never come through here: they belong on stdout.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def without_painters() -> Iterator[None]:
 
 
 class Progress:
-    """Shows steps one after the other and keeps their times for the timeline of ``-v``."""
+    """Shows steps, mostly one after the other, and keeps their times for the timeline of ``-v``."""
 
     def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
         self.stream = stream or sys.stderr
@@ -92,6 +92,9 @@ class Progress:
         self.timeline: list[tuple[str, float]] = []
         self._terminal = self.stream.isatty()
         self._board: list[str] = []
+        self._running: list[Step] = []
+        self._drawn = 0  # lines of running steps on the terminal; the cursor is in the last
+        self._drawing = threading.Lock()
 
     @property
     def terminal(self) -> bool:
@@ -103,6 +106,7 @@ class Progress:
         """Show ``title`` while the block runs; the block may set ``doing`` and ``note``."""
         step = Step(title)
         painter = _Painter(self._paint, step)
+        self._running.append(step)
         painter.start()
         _painters.append(painter)
         failed = True
@@ -112,6 +116,7 @@ class Progress:
         finally:
             _painters.remove(painter)
             painter.stop()
+            self._running.remove(step)
             self.timeline.append((title, step.seconds))
             note = f"  {step.note}" if step.note else ""
             mark = "✗" if failed else "✓"
@@ -142,23 +147,28 @@ class Progress:
         if self.quiet:
             return
         while not over.wait(0.2 if self._terminal else _HEARTBEAT):
-            text = f"· {step.title:<44} {step.seconds:6.1f} s  {step.doing}"
-            self._write(text, final=not self._terminal)
+            shown = self._running if self._terminal else [step]
+            lines = [f"· {one.title:<44} {one.seconds:6.1f} s  {one.doing}" for one in shown]
+            self._write("\n".join(lines), final=not self._terminal)
 
     def _write(self, text: str, *, final: bool) -> None:
         if self.quiet:
             return
         try:
-            self._draw(text, final=final)
+            with self._drawing:
+                self._draw(text, final=final)
         except (BrokenPipeError, ValueError):  # the second is how a closed file says it
             self.quiet = True  # whoever watched has gone; the work goes on
 
     def _draw(self, text: str, *, final: bool) -> None:
         if self._terminal:
+            self.stream.write("\r\x1b[K" + "\x1b[A\x1b[K" * (self._drawn - 1))
+            self._drawn = 0
+        if self._terminal and not final:
             width = shutil.get_terminal_size().columns
-            self.stream.write("\r\x1b[K" + (text if final else text[: width - 1]))
-            if final:
-                self.stream.write("\n")
+            lines = [line[: width - 1] for line in text.splitlines()]
+            self._drawn = len(lines)
+            self.stream.write("\n".join(lines))
         else:
             self.stream.write(text + "\n")
         self.stream.flush()

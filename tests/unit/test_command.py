@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from l4lab.command import CommandError, beside, run, stream
+from l4lab.command import CommandError, end_streams, run, stream
 from l4lab.retry import wait_for
 
 
@@ -68,15 +69,13 @@ def assert_ends(pid):
     wait_for("its end", lives, within=60)
 
 
-def test_what_runs_beside_a_block_ends_with_it(tmp_path):
+def test_streams_of_other_threads_can_be_ended(tmp_path):
     pid, log = tmp_path / "pid", tmp_path / "log"
-    script = f"echo wrong >&2; sh -c 'echo $$ > {pid}; exec sleep 300' & wait"
-    with beside(["sh", "-c", script], log=log):
+    script = f"sh -c 'echo $$ > {pid}; exec sleep 300' & wait"
+    with ThreadPoolExecutor(1) as pool:
+        streamed = pool.submit(stream, ["sh", "-c", script], timeout=300, log=log)
         wait_for("it to run", lambda: None if pid.exists() and pid.read_text() else "no", within=20)
-    assert log.read_text() == "wrong\n"
+        end_streams()
+        with pytest.raises(CommandError):
+            streamed.result(20)
     assert_ends(int(pid.read_text()))
-
-
-def test_what_cannot_run_beside_a_block_does_not_matter(tmp_path):
-    with beside([tmp_path / "nothing"], log=tmp_path / "log"):
-        pass

@@ -82,6 +82,49 @@ def test_a_terminal_line_is_redrawn_and_never_wider_than_the_terminal(monkeypatc
     assert stream.getvalue().count("\n") == 1
 
 
+def on_screen(text):
+    """The lines a terminal shows after ``text``, by what Progress uses of its commands."""
+    lines, row, column = [""], 0, 0
+    for command in re.findall(r"\r|\n|\x1b\[\w|[^\r\n\x1b]+", text):
+        if command == "\r":
+            column = 0
+        elif command == "\n":
+            row, column = row + 1, 0
+            lines += [""] * (row == len(lines))
+        elif command == "\x1b[A":
+            row -= 1
+        elif command == "\x1b[K":
+            lines[row] = lines[row][:column]
+        else:
+            lines[row] = lines[row][:column] + command + lines[row][column + len(command) :]
+            column += len(command)
+    return [line.split("  ")[0] for line in lines if line]
+
+
+def test_steps_that_run_at_once_have_a_line_each_on_a_terminal():
+    stream = Terminal()
+    progress = Progress(stream)
+
+    def shows(*lines):
+        def differs():
+            shown = on_screen(stream.getvalue())
+            return None if shown == list(lines) else f"shown: {shown}"
+
+        wait_for("the screen", differs, within=20, every=0.01)
+
+    first, second = progress.step("first"), progress.step("second")
+    first.__enter__()
+    shows("· first")
+    second.__enter__()
+    shows("· first", "· second")
+    progress.say("said")
+    shows("said", "· first", "· second")
+    first.__exit__(None, None, None)
+    shows("said", "✓ first", "· second")
+    second.__exit__(None, None, None)
+    assert on_screen(stream.getvalue()) == ["said", "✓ first", "✓ second"]
+
+
 @pytest.mark.parametrize("how", ["gone", "closed"])
 def test_the_work_goes_on_when_nobody_reads_any_more(how):
     stream = Closed() if how == "gone" else io.StringIO()

@@ -10,17 +10,16 @@ import os
 import shutil
 import tarfile
 from collections.abc import Collection, Iterable
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from l4lab.bundle import from_upstream
 from l4lab.bundle.debian import ensure_packages
 from l4lab.bundle.failures import NEEDED_GIB as NEEDED_GIB
 from l4lab.bundle.failures import told
 from l4lab.bundle.from_modules import parts
+from l4lab.bundle.making import make_parts
 from l4lab.bundle.part import (
     MANIFEST,
     Part,
@@ -35,7 +34,7 @@ from l4lab.bundle.python import LOCK
 from l4lab.command import run
 from l4lab.errors import BundleError
 from l4lab.origin import MODULES, Origin
-from l4lab.progress import Progress, Step
+from l4lab.progress import Progress
 
 _PACK_DEADLINE = 1800  # seconds, for a slow stick
 _EVERY = Origin(maker="auto", local=False)  # any bundle serves who wants this one
@@ -327,22 +326,8 @@ def _make(progress: Progress, origin: Origin, damaged: Collection[str] | None = 
                 "free some, or put the cache elsewhere with L4LAB_CACHE",
             )
         _install_packages(todo, cache, progress)
-    for number, part in enumerate(todo, 1):
-        after = cache.fetching(todo[number]) if number < len(todo) else nullcontext()
-        with progress.step(f"bundle {number}/{len(todo)}: {part.name}") as step, after:
-
-            def doing(text: str, step: Step = step) -> None:
-                step.doing = text
-
-            made = cache.make(part, doing, anew=part.name in again)
-            step.note = _mirrors(read_manifest(made))
+    make_parts(todo, cache, progress, anew=again)
     return _assemble(cache, origin, anew=damaged is not None)
-
-
-def _mirrors(manifest: dict[str, Any]) -> str:
-    """Which mirrors a part came from, for its line."""
-    hosts = [urlsplit(one["mirror"]).netloc for one in manifest.get("releases", ())]
-    return f"from {', '.join(dict.fromkeys(hosts))}" if hosts else ""
 
 
 def _install_packages(todo: list[Part], cache: PartCache, progress: Progress) -> None:

