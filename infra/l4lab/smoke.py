@@ -159,7 +159,7 @@ def smoke(
 
     Args:
         cluster: A cluster that is not up.
-        labs: The labs, in order.
+        labs: The labs, in order. One that the cluster lacks a machine for is skipped.
         archive: Where diagnostics go, if something fails.
         minutes: Until all is over, its end included.
         keep_on_failure: Leave the cluster up after a failure; not after Ctrl-C or the deadline.
@@ -226,6 +226,10 @@ def _lab(
     lab: Lab,
     show: Callable[[CheckResult], None] | None,
 ) -> None:
+    lacking = _lacking(lab, cluster)
+    if lacking:
+        done.stages.append(Stage(lab.name, error=lacking, skipped=True))
+        return
     with _stage(done, f"{lab.name}: deploy") as deployed:
         actions.deploy(cluster, lab)
     if deployed.exit_code:
@@ -238,6 +242,15 @@ def _lab(
                 raise CheckError("not all checks are green", ", ".join(found.red) or None)
     with _stage(done, f"{lab.name}: destroy"):
         actions.destroy(cluster, lab)
+
+
+def _lacking(lab: Lab, cluster: Cluster) -> str:
+    """What the lab needs that the cluster is not to have; empty if nothing."""
+    try:
+        lab.steps(cluster.settings.topology)
+    except UsageError as told:
+        return f"{told.brief}: {told.reason}"
+    return ""
 
 
 @contextlib.contextmanager

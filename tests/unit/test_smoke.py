@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from l4lab import console
 from l4lab import smoke as module
 from l4lab.checks import CheckResult, LabReport, State
+from l4lab.cli import main
 from l4lab.cluster import Reset
 from l4lab.commands import smoke as command
 from l4lab.errors import MachineError, PlaybookError, StackError, UsageError
@@ -147,6 +148,37 @@ def test_a_cluster_that_is_there_is_left_alone(world):
     with pytest.raises(UsageError, match="there already"):
         world.run()
     assert world.did == []
+
+
+def test_a_lab_without_its_machine_is_skipped(world):
+    machines = {
+        "k8s-master01": {"role": "control_plane", "address": "192.168.128.11"},
+        "k8s-node01": {"role": "worker", "address": "192.168.128.21"},
+    }
+    world.settings = parse({"cluster": {"name": "smoke"}, "machines": machines}, "none")
+    done = world.run("clusterip", "selectorless")
+    assert "deploy selectorless" not in world.did
+    [skipped] = [stage for stage in done.stages if stage.skipped]
+    assert skipped.title == "selectorless"
+    assert "role mariadb" in skipped.error
+    assert done.exit_code == 0
+
+
+def test_a_lab_that_was_asked_for_and_lacks_its_machine_builds_nothing(tmp_path):
+    settings = tmp_path / "l4lab.toml"
+    settings.write_text(
+        """
+        [machines.k8s-master01]
+        role = "control_plane"
+        address = "192.168.128.11"
+        [machines.k8s-node01]
+        role = "worker"
+        address = "192.168.128.21"
+        """
+    )
+    done = CliRunner().invoke(main, ["smoke", "--config", str(settings), "selectorless"])
+    assert done.exit_code == UsageError.exit_code
+    assert "needs a machine with role mariadb" in done.output
 
 
 def test_a_red_check_goes_on_to_the_end(world):

@@ -59,6 +59,8 @@ def smoke(
 ) -> int:
     """From nothing to nothing: up, LABS (default: all) deployed and checked, reset, down."""
     chosen = [get_lab(console.PROJECT, name) for name in labs]
+    for lab in chosen:
+        lab.steps(context.cluster.settings.topology)  # what it lacks is told before all is built
     done = runs.smoke(
         context.cluster,
         chosen or list(find_labs(console.PROJECT).values()),
