@@ -87,7 +87,7 @@ class Cluster:
 
     def _refuse_other_driver(self) -> None:
         made = None
-        with contextlib.suppress(ValueError):  # a damaged record must not keep `down` away
+        with contextlib.suppress(MachineError):  # a damaged record must not keep `down` away
             made = (self.record() or {}).get("driver")
         refuse_other_driver(self.driver, made, self.settings.topology.name)
 

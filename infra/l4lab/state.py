@@ -166,11 +166,21 @@ def write_private(path: Path, text: str) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """What ``path`` holds, or None where there is no such file."""
+    """What ``path`` holds, or None where there is no such file.
+
+    Raises:
+        MachineError: It cannot be read, or a crash of the host has damaged it.
+    """
     try:
         loaded: dict[str, Any] = json.loads(path.read_text())
     except FileNotFoundError:
         return None
+    except (OSError, ValueError) as failed:
+        raise MachineError(
+            f"cannot read {path}",
+            str(failed),
+            "if it is damaged, delete it; ./l4lab down removes what there is without it, too",
+        ) from failed
     return loaded
 
 

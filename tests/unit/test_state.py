@@ -39,6 +39,15 @@ def test_secret_is_made_once(tmp_path):
     assert paths_of(tmp_path, "two").secret("password") != first
 
 
+@pytest.mark.parametrize("left", ["", '{"name": "l4', "\0\0\0"])
+def test_what_a_crash_of_the_host_damaged_is_named(tmp_path, left):
+    damaged = tmp_path / "cluster.json"
+    damaged.write_text(left)
+    with pytest.raises(MachineError, match=r"cannot read .*cluster\.json") as told:
+        read_json(damaged)
+    assert "delete it" in told.value.resolution
+
+
 def test_json_round_trip(tmp_path):
     assert read_json(tmp_path / "none.json") is None
     write_json(tmp_path / "some.json", {"a": [1, "ü"]})

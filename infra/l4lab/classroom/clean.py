@@ -11,7 +11,7 @@ from typing import Any, Final
 from l4lab import proof
 from l4lab.classroom.model import Student
 from l4lab.classroom.room import Room
-from l4lab.errors import UsageError
+from l4lab.errors import MachineError, UsageError
 from l4lab.proof.objects import label
 from l4lab.state import read_json, write_json
 
@@ -37,7 +37,7 @@ def kept(room: Room, student: Student) -> proof.Fingerprint | None:
     """The student's fingerprint; None where there is none that can be read."""
     try:
         return proof.read_json(room.fingerprint(student))
-    except (ValueError, KeyError):
+    except (MachineError, KeyError):
         return None
 
 
