@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -142,5 +141,5 @@ def _made(room: Room, student: Student) -> Json | None:
     """What the class had made, and on which cluster, when the fingerprint was taken."""
     try:
         return read_json(room.made(student))
-    except json.JSONDecodeError:
+    except MachineError:
         return None
