@@ -64,6 +64,7 @@ def _can_build(origin: Origin) -> list[Finding]:
     free = shutil.disk_usage(parent).free / 2**30
     may_install = os.geteuid() == 0
     todo = bundle.unmade(origin)
+    needed = bundle.needed_gib(todo)
     by_root = bundle.only_by_root(todo)
     whose = "yes" if may_install else "no, but what only root can make is there"
     if by_root:
@@ -82,8 +83,8 @@ def _can_build(origin: Origin) -> list[Finding]:
         ),
         Finding(
             "disk for the build",
-            free >= bundle.NEEDED_GIB,
-            f"{free:.0f} GiB free below {parent}, a build takes up to {bundle.NEEDED_GIB}",
+            free >= needed,
+            f"{free:.0f} GiB free below {parent}, the build takes up to {needed}",
         ),
         Finding(
             "packages for the build",

@@ -6,6 +6,7 @@ Whatever made it, everything after it is the same: machines, playbooks and labs 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import shutil
 import tarfile
@@ -16,7 +17,6 @@ from typing import Any
 
 from l4lab.bundle import from_upstream
 from l4lab.bundle.debian import ensure_packages
-from l4lab.bundle.failures import NEEDED_GIB as NEEDED_GIB
 from l4lab.bundle.failures import told
 from l4lab.bundle.from_modules import parts
 from l4lab.bundle.making import make_parts
@@ -151,6 +151,11 @@ def unmade(origin: Origin = MODULES) -> list[Part]:
     """The parts of a bundle that a build would make; with ``auto``, of the one from modules."""
     cache = _cache()
     return [part for part in parts_of(_concrete(origin)[-1]) if not cache.ready(part)]
+
+
+def needed_gib(todo: Iterable[Part]) -> int:
+    """How much free disk making those parts may take."""
+    return math.ceil(sum(part.gib for part in todo))
 
 
 def only_by_root(todo: Iterable[Part]) -> list[str]:
@@ -319,10 +324,11 @@ def _make(progress: Progress, origin: Origin, damaged: Collection[str] | None = 
         )
     if todo:
         free = shutil.disk_usage(cache.root).free / 2**30
-        if free < NEEDED_GIB:
+        needed = needed_gib(todo)
+        if free < needed:
             raise BundleError(
                 f"too little disk to build the bundle: {free:.0f} GiB are free",
-                f"a build from nothing takes up to {NEEDED_GIB} GiB below {cache.root}",
+                f"what is to be made takes up to {needed} GiB below {cache.root}",
                 "free some, or put the cache elsewhere with L4LAB_CACHE",
             )
         _install_packages(todo, cache, progress)

@@ -66,6 +66,7 @@ def root_part() -> Part:
         packages=("debian-archive-keyring", "mmdebstrap"),
         inner=True,
         as_root=True,
+        gib=1,
     )
 
 
@@ -78,6 +79,7 @@ def disk_part(root: Part, kernel: Part, images: Part, programs: Sequence[Part]) 
         needs=(root, kernel, images, *programs),
         packages=("e2fsprogs",),
         as_root=True,
+        gib=4,
         build=_build_disk,
     )
 

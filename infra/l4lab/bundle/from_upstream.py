@@ -78,7 +78,7 @@ def upstream_part(
         build.facts["maker"] = "upstream"
         build.facts["releases"] = [asdict(one) for one in got]
 
-    return Part(name=name, inputs=f"upstream\n{files}\n1", build=build)
+    return Part(name=name, inputs=f"upstream\n{files}\n1", build=build, gib=1)
 
 
 def silence(silent: dict[str, str]) -> BundleError:

@@ -153,6 +153,7 @@ def go_part(component: str) -> Part:
         name=component,
         inputs=f"{pinned}\n{_COMPILER}\n{flags}\n2",
         build=build,
+        gib=1.5,
     )
 
 

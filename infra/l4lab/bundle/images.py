@@ -89,6 +89,7 @@ def images_part(programs: Sequence[Part]) -> Part:
         needs=tuple(programs),
         packages=("catatonit", "debian-archive-keyring", "mmdebstrap", "umoci"),
         as_root=True,
+        gib=1,
         build=_build,
     )
 

@@ -36,6 +36,7 @@ def kernel_part() -> Part:
         inputs=f"{wanted}\n{CONFIG.read_text()}\n1",
         build=_build,
         packages=_PACKAGES,
+        gib=3,
     )
 
 

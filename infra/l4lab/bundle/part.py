@@ -39,6 +39,7 @@ class Part:
         packages: Debian packages the build needs on this machine.
         inner: Only other parts use it: it does not go into the bundle.
         as_root: Only root can make it. Not in its key: it says who, and not what.
+        gib: Free disk its build may take, with what stays in Go's caches; nor is this in its key.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Part:
     packages: tuple[str, ...] = ()
     inner: bool = False
     as_root: bool = False
+    gib: float = 0.0
 
     @property
     def key(self) -> str:

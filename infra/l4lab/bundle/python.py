@@ -18,7 +18,8 @@ _DEADLINE = 1200  # seconds; measured: about half a minute
 def python_part() -> Part:
     """The part that holds ``python/*.whl``: what the lock file names, for this Python."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return Part(name="python", inputs=f"{version}\n{LOCK.read_text()}\n1", build=_build)
+    inputs = f"{version}\n{LOCK.read_text()}\n1"
+    return Part(name="python", inputs=inputs, build=_build, gib=0.5)
 
 
 def _build(build: Build) -> None:

@@ -245,7 +245,7 @@ def world(tmp_path, monkeypatch, limits):
     monkeypatch.setenv("L4LAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(bundle, "parts", lambda *, local: some({}, local=local))
     monkeypatch.setattr(from_upstream, "parts_with", some)
-    monkeypatch.setattr(bundle, "NEEDED_GIB", 0)
+    monkeypatch.setattr(bundle, "needed_gib", lambda _parts: 0)
     monkeypatch.setattr(from_upstream, "LIMITS", limits)
     return World()
 

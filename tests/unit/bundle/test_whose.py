@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
+from collections import namedtuple
 from dataclasses import replace
 
 import pytest
 
 from l4lab import bundle
 from l4lab.bundle import from_modules, from_upstream
+from l4lab.bundle.failures import NEEDED_GIB
 from l4lab.bundle.part import Part
 from l4lab.errors import BundleError
 from l4lab.origin import MODULES, Origin
@@ -17,6 +20,7 @@ from l4lab.progress import Progress
 from l4lab.settings import parse
 
 HOSTS = Origin(local=False)
+Usage = namedtuple("Usage", "total used free")
 GIVEN = {
     "cluster": {"driver": "ssh"},
     "machines": {
@@ -56,7 +60,6 @@ def world(tmp_path, monkeypatch):
     monkeypatch.setenv("L4LAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(bundle, "parts", lambda *, local: made.parts(local))
     monkeypatch.setattr(from_upstream, "parts_with", lambda _instead, *, local: made.parts(local))
-    monkeypatch.setattr(bundle, "NEEDED_GIB", 0)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     return made
 
@@ -93,7 +96,7 @@ def test_who_is_not_root_makes_the_rest(world, monkeypatch):
     world.made.clear()
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert world.ensure() == made
-    assert world.made == ["program", "disk"]
+    assert sorted(world.made) == ["disk", "program"]
 
 
 def test_a_cache_that_cannot_be_written_is_told(world, monkeypatch, tmp_path):
@@ -200,3 +203,24 @@ def test_a_loaded_bundle_is_not_given_up_for_parts_that_cannot_be_made(world, tm
     with pytest.raises(BundleError, match="no network"):
         repair()
     assert (made.folder / "program").read_text() == "program"
+
+
+# --- room on the disk ---------------------------------------------------------------------------
+
+
+def test_a_build_from_nothing_takes_what_its_errors_say():
+    assert bundle.needed_gib(from_modules.parts()) == NEEDED_GIB
+
+
+def test_only_what_is_still_to_be_made_needs_room(world, monkeypatch):
+    made = world.part
+    monkeypatch.setattr(world, "part", lambda name, needs=(): replace(made(name, needs), gib=2.5))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(0, 0, 6 << 30))
+    with pytest.raises(BundleError, match="too little disk") as told:
+        world.ensure()
+    assert "takes up to 8 GiB" in told.value.reason
+    assert world.made == []
+    world.ensure(HOSTS)  # without the disk
+    assert world.made == ["program", "images"]
+    world.ensure()
+    assert world.made == ["program", "images", "disk"]
