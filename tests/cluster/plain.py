@@ -28,9 +28,12 @@ BASE = (
     "apt", "ca-certificates", "dbus", "iproute2", "kmod", "openssh-server", "procps", "python3",
     "python3-apt", "sudo", "systemd", "systemd-sysv", "udev",
 )  # fmt: skip
-# What the roles install on nodes.
+# What the roles install on nodes, and an admin on the database's host.
 ROLE = Path(__file__).parents[2] / "playbooks/roles/prerequisites/vars/main.yml"
-ASKED = tuple(yaml.safe_load(ROLE.read_text())["prerequisites_node_packages"].values())
+ASKED = (
+    *yaml.safe_load(ROLE.read_text())["prerequisites_node_packages"].values(),
+    "mariadb-server",
+)
 SSHD = """\
 # An admin's choice: keys only, and a second port.
 Port 22

@@ -1,6 +1,7 @@
 """Hosts that l4lab did not make: plain Debian with nothing but SSH, used and given back.
 
 The control plane is root's on port 22; the worker belongs to a user with sudo, on another port.
+With --long there is a third host, on which somebody has a MariaDB of their own.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pytest
 from l4lab import actions
 from l4lab.cluster import Cluster
 from l4lab.command import run
-from l4lab.errors import MachineError, UsageError
+from l4lab.errors import MachineError, PlaybookError, UsageError
 from l4lab.lab import get_lab
 from l4lab.machines import connect
 from l4lab.machines.local import LocalDriver
@@ -33,6 +34,7 @@ from tests.cluster.plain import plain_disk
 NETWORK = "192.168.129.0/24"
 MASTER = {"role": "control_plane", "address": "192.168.129.11", "memory": 1536}
 NODE = {"role": "worker", "address": "192.168.129.21", "memory": 1024}
+DATABASE = {"role": "mariadb", "address": "192.168.129.31", "memory": 512}
 # What an admin does before handing a host over. Root uses kubectl for another cluster.
 ADMIN = """\
 set -e
@@ -44,6 +46,19 @@ echo 'admin ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/admin
 su - admin -c 'sudo -n true'
 mkdir -m 700 ~root/.kube
 printf 'apiVersion: v1\\nkind: Config\\n' > ~root/.kube/config
+"""
+# A shop has its data there.
+SHOP = """\
+set -e
+export DEBIAN_FRONTEND=noninteractive
+apt-get -qq update
+apt-get -qq -y --no-install-recommends install mariadb-server > /dev/null
+mariadb -e "CREATE SCHEMA shop; CREATE TABLE shop.goods (name VARCHAR(20));
+  INSERT INTO shop.goods VALUES ('tea'); CREATE USER shop; GRANT ALL ON shop.* TO shop"
+"""
+ALL_OF_IT = """\
+SHOW DATABASES; SELECT user, host FROM mysql.global_priv; SHOW GRANTS FOR shop;
+SELECT * FROM shop.goods; SELECT @@bind_address, @@innodb_buffer_pool_size;
 """
 # Swap is on, and somebody uses kubelet's port, leaves the remains of a cluster and has a kubectl.
 SPOIL = """\
@@ -59,10 +74,14 @@ MEND = "swapoff /swap; rm -r /swap /var/lib/etcd /usr/local/bin/kubectl; systemc
 
 @dataclass
 class Hosts:
-    """Two machines that somebody else made."""
+    """Machines that somebody else made."""
 
     driver: LocalDriver
     folder: Path
+
+    @property
+    def names(self):
+        return [machine.name for machine in self.driver.topology.machines]
 
     def ssh(self, name, command, *, timeout=300, text=None):
         words = ["ssh", "-F", self.driver.paths.ssh_config, name, command]
@@ -73,7 +92,9 @@ class Hosts:
         machines = {
             "master": dict(MASTER),
             "node": {**NODE, "user": "admin", "port": 2222},
+            "database": dict(DATABASE),
         }
+        machines = {name: machines[name] for name in self.names}
         memory = changes.pop("memory", None)
         for machine in machines.values():
             machine["memory"] = memory or machine["memory"]
@@ -100,8 +121,11 @@ class Hosts:
     def prints(self):
         return {
             name: json.loads(self.ssh(name, "python3 -I -", text=HOSTPRINT).stdout)
-            for name in ("master", "node")
+            for name in self.names
         }
+
+    def database(self):
+        return self.ssh("database", "mariadb", text=ALL_OF_IT).stdout
 
 
 @pytest.fixture(scope="module")
@@ -109,19 +133,24 @@ def hosts(host_before, tmp_path_factory, pytestconfig):
     """The machines; this process is in their network until they end."""
     del host_before  # it is to be taken before any machine is there
     folder = tmp_path_factory.mktemp("given")
+    machines = {"master": MASTER, "node": NODE}
+    if pytestconfig.getoption("--long"):
+        machines["database"] = DATABASE
     raw = {
         "cluster": {"name": "given"},
         "network": {"nodes": NETWORK},
-        "machines": {"master": MASTER, "node": NODE},
+        "machines": machines,
     }
     driver = LocalDriver(parse(raw, "hosts").topology, paths_of(folder, "given"))
     own = os.open("/proc/self/ns/net", os.O_RDONLY)
     found = Hosts(driver, folder)
     try:
         driver.up(plain_disk(pytestconfig.getoption("--hosts-suite")), lambda _text: None)
-        for name in ("master", "node"):
+        for name in found.names:
             found.ssh(name, ADMIN)
             found.until_booted(name)
+        if "database" in found.names:
+            found.ssh("database", SHOP)
         yield found
     finally:
         driver.down()
@@ -143,8 +172,14 @@ def before(hosts):
 
 
 @pytest.fixture(scope="module")
-def up(cluster, before):
-    del before
+def owners(hosts):
+    """What is in the owner's database, from before."""
+    return hosts.database() if "database" in hosts.names else None
+
+
+@pytest.fixture(scope="module")
+def up(cluster, before, owners):
+    del before, owners
     return cluster.up()
 
 
@@ -158,7 +193,8 @@ def test_preflight_tells_all_that_is_wrong_and_changes_nothing(hosts, before):
     finally:
         hosts.ssh("node", MEND)
         wrong.down()
-    assert failed.value.brief == "2 of 2 hosts cannot be part of the cluster"
+    every = len(hosts.names)
+    assert failed.value.brief == f"{every} of {every} hosts cannot be part of the cluster"
     told = dict(line.strip().split(": ", 1) for line in failed.value.reason.splitlines())
     for part in (
         r"it has \d+ MiB of memory, 3481 are needed",
@@ -170,10 +206,7 @@ def test_preflight_tells_all_that_is_wrong_and_changes_nothing(hosts, before):
         assert re.search(part, told["node"]), (part, told)
     assert re.fullmatch(r"it has \d+ MiB of memory, 3481 are needed", told["master"])
     after = hosts.prints()
-    assert {name: unlike(before[name], after[name]) for name in before} == {
-        "master": {},
-        "node": {},
-    }
+    assert not any(unlike(before[name], after[name]) for name in before)
 
 
 def test_a_key_that_is_not_the_given_one_is_refused(hosts, tmp_path):
@@ -181,14 +214,15 @@ def test_a_key_that_is_not_the_given_one_is_refused(hosts, tmp_path):
     run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", other], timeout=20)
     kind, key, *_ = other.with_suffix(".pub").read_text().split()
     known = tmp_path / "known_hosts"
-    known.write_text(f"192.168.129.11 {kind} {key}\n[192.168.129.21]:2222 {kind} {key}\n")
+    places = ("192.168.129.11", "[192.168.129.21]:2222", "192.168.129.31")
+    known.write_text("".join(f"{place} {kind} {key}\n" for place in places))
     wrong = hosts.cluster("wrong", host_keys=str(known))
     try:
-        with pytest.raises(MachineError, match="2 of 2") as failed:
+        with pytest.raises(MachineError) as failed:
             wrong.up()
     finally:
         wrong.down()
-    assert failed.value.reason.count("Host key verification failed") == 2
+    assert failed.value.reason.count("Host key verification failed") == len(hosts.names)
 
 
 def test_a_jump_host_is_gone_through(hosts):
@@ -200,9 +234,25 @@ def test_a_jump_host_is_gone_through(hosts):
             ["ssh", "-F", through.paths.ssh_config, "node", "echo $SSH_CONNECTION"], timeout=120
         )
         assert said.stdout.split()[0] == "192.168.129.11"
-        assert [status.running for status in through.driver.status()] == [True, True]
+        assert all(status.running for status in through.driver.status())
     finally:
         through.down()
+
+
+@pytest.mark.long
+def test_a_schema_of_the_name_is_somebody_s_own(hosts, before):
+    """It is named, and neither used nor removed, by ``up`` or by the ``down`` after it."""
+    del before
+    kept = hosts.database()
+    hosts.ssh("database", "mariadb -e 'CREATE SCHEMA lab'")
+    wrong = hosts.cluster("wrong")
+    try:
+        with pytest.raises(PlaybookError, match="schema lab that l4lab did not make"):
+            wrong.up()
+    finally:
+        wrong.down()
+        hosts.ssh("database", "mariadb -e 'DROP SCHEMA lab'")  # which must be there
+    assert hosts.database() == kept
 
 
 def test_up_to_green_checks_and_a_second_up_changes_nothing(cluster, up, hosts):
@@ -224,6 +274,17 @@ def test_up_to_green_checks_and_a_second_up_changes_nothing(cluster, up, hosts):
     actions.destroy(cluster, lab)
 
 
+@pytest.mark.long
+def test_the_lab_is_done_beside_an_owner_s_data(cluster, up, hosts):
+    del up
+    lab = get_lab(PROJECT, "selectorless")
+    actions.deploy(cluster, lab)
+    report = actions.check(cluster, lab)
+    assert report.passed, report.render(color=False)
+    actions.destroy(cluster, lab)
+    assert "tea" in hosts.database()
+
+
 def test_a_cluster_on_the_hosts_keeps_others_away(hosts, up):
     del up
     other = hosts.cluster("wrong")
@@ -232,7 +293,7 @@ def test_a_cluster_on_the_hosts_keeps_others_away(hosts, up):
             other.up()
     finally:
         other.down()
-    assert failed.value.reason.count("part of another cluster of l4lab") == 2
+    assert failed.value.reason.count("part of another cluster of l4lab") == len(hosts.names)
 
 
 def test_other_settings_are_refused_while_the_hosts_are_in_use(cluster, up, hosts):
@@ -252,13 +313,15 @@ def test_other_settings_are_refused_while_the_hosts_are_in_use(cluster, up, host
     assert cluster.status()
 
 
-def test_down_leaves_the_hosts_as_they_were_found(cluster, up, hosts, before):
+def test_down_leaves_the_hosts_as_they_were_found(cluster, up, hosts, before, owners):
     del up
     assert cluster.down()
     assert not cluster.paths.root.exists()
     after = hosts.prints()  # over the hosts' own SSH, which must still answer
     found = {name: unlike(before[name], after[name]) for name in before}
-    assert found == {"master": {}, "node": {}}, json.dumps(found, indent=1)
+    assert not any(found.values()), json.dumps(found, indent=1)
+    if owners:
+        assert hosts.database() == owners
 
 
 def test_the_hosts_run_on(hosts):
