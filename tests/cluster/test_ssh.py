@@ -19,7 +19,7 @@ import pytest
 from l4lab import actions
 from l4lab.cluster import Cluster
 from l4lab.command import run
-from l4lab.errors import MachineError, PlaybookError, UsageError
+from l4lab.errors import MachineError, UsageError
 from l4lab.lab import get_lab
 from l4lab.machines import connect
 from l4lab.machines.local import LocalDriver
@@ -247,7 +247,7 @@ def test_a_schema_of_the_name_is_somebody_s_own(hosts, before):
     hosts.ssh("database", "mariadb -e 'CREATE SCHEMA lab'")
     wrong = hosts.cluster("wrong")
     try:
-        with pytest.raises(PlaybookError, match="schema lab that l4lab did not make"):
+        with pytest.raises(MachineError, match="schema lab that l4lab did not make"):
             wrong.up()
     finally:
         wrong.down()
