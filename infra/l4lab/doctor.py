@@ -79,7 +79,7 @@ def _can_build(origin: Origin) -> list[Finding]:
         Finding(
             "bundle",
             fine=True,
-            seen="not made yet: ./l4lab bundle (20 to 40 minutes on two cores), or --load",
+            seen="not made yet: ./l4lab bundle (20 to 45 minutes on two cores), or --load",
         ),
         Finding(
             "disk for the build",
