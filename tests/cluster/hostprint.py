@@ -16,7 +16,7 @@ def run(*words):
 # What is alive by nature, and what apt, dpkg and packages' scripts make; packages are compared
 # apart.
 LIVING = re.compile(
-    r"^/(var/(log|cache|tmp|lib/(apt|dpkg|mysql/|systemd/(deb-systemd-helper-enabled|timers|random-seed|timesync|catalog)|private|sudo))"
+    r"^/(var/(log|cache|tmp|lib/(apt|dpkg|systemd/(deb-systemd-helper-enabled|timers|random-seed|timesync|catalog)|private|sudo))"
     r"|etc/(ld\.so\.cache|alternatives|networks$|(passwd|group|g?shadow)-$|apparmor\.d/local|mysql/my\.cnf$|systemd/system/[^/]+\.wants/(ipvsadm|nftables)\.service"
     r"|rc[0-9S]\.d/|\.pwd\.lock)|root/\.(ansible|bash_history)|home/admin/\.ansible)"
 )

@@ -28,12 +28,9 @@ BASE = (
     "apt", "ca-certificates", "dbus", "iproute2", "kmod", "openssh-server", "procps", "python3",
     "python3-apt", "sudo", "systemd", "systemd-sysv", "udev",
 )  # fmt: skip
-# What the roles install on nodes; and on the database's host, which plays the outside, too.
+# What the roles install on nodes.
 ROLE = Path(__file__).parents[2] / "playbooks/roles/prerequisites/vars/main.yml"
-ASKED = (
-    *yaml.safe_load(ROLE.read_text())["prerequisites_node_packages"].values(),
-    "dnsmasq-base", "mariadb-server", "nginx-light", "openssl",
-)  # fmt: skip
+ASKED = tuple(yaml.safe_load(ROLE.read_text())["prerequisites_node_packages"].values())
 SSHD = """\
 # An admin's choice: keys only, and a second port.
 Port 22

@@ -1,7 +1,6 @@
 """Hosts that l4lab did not make: plain Debian with nothing but SSH, used and given back.
 
 The control plane is root's on port 22; the worker belongs to a user with sudo, on another port.
-With --long there is a third host, on which somebody has a MariaDB of their own.
 """
 
 from __future__ import annotations
@@ -34,7 +33,6 @@ from tests.cluster.plain import plain_disk
 NETWORK = "192.168.129.0/24"
 MASTER = {"role": "control_plane", "address": "192.168.129.11", "memory": 1536}
 NODE = {"role": "worker", "address": "192.168.129.21", "memory": 1024}
-DATABASE = {"role": "mariadb", "address": "192.168.129.31", "memory": 512}
 # What an admin does before handing a host over. Root uses kubectl for another cluster.
 ADMIN = """\
 set -e
@@ -46,19 +44,6 @@ echo 'admin ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/admin
 su - admin -c 'sudo -n true'
 mkdir -m 700 ~root/.kube
 printf 'apiVersion: v1\\nkind: Config\\n' > ~root/.kube/config
-"""
-# A shop has its data there.
-SHOP = """\
-set -e
-export DEBIAN_FRONTEND=noninteractive
-apt-get -qq update
-apt-get -qq -y --no-install-recommends install mariadb-server > /dev/null
-mariadb -e "CREATE SCHEMA shop; CREATE TABLE shop.goods (name VARCHAR(20));
-  INSERT INTO shop.goods VALUES ('tea'); CREATE USER shop; GRANT ALL ON shop.* TO shop"
-"""
-ALL_OF_IT = """\
-SHOW DATABASES; SELECT user, host FROM mysql.global_priv; SHOW GRANTS FOR shop;
-SELECT * FROM shop.goods; SELECT @@bind_address, @@innodb_buffer_pool_size;
 """
 # Swap is on, and somebody uses kubelet's port, leaves the remains of a cluster and has a kubectl.
 SPOIL = """\
@@ -74,14 +59,10 @@ MEND = "swapoff /swap; rm -r /swap /var/lib/etcd /usr/local/bin/kubectl; systemc
 
 @dataclass
 class Hosts:
-    """Machines that somebody else made."""
+    """Two machines that somebody else made."""
 
     driver: LocalDriver
     folder: Path
-
-    @property
-    def names(self):
-        return [machine.name for machine in self.driver.topology.machines]
 
     def ssh(self, name, command, *, timeout=300, text=None):
         words = ["ssh", "-F", self.driver.paths.ssh_config, name, command]
@@ -92,9 +73,7 @@ class Hosts:
         machines = {
             "master": dict(MASTER),
             "node": {**NODE, "user": "admin", "port": 2222},
-            "database": dict(DATABASE),
         }
-        machines = {name: machines[name] for name in self.names}
         memory = changes.pop("memory", None)
         for machine in machines.values():
             machine["memory"] = memory or machine["memory"]
@@ -121,11 +100,8 @@ class Hosts:
     def prints(self):
         return {
             name: json.loads(self.ssh(name, "python3 -I -", text=HOSTPRINT).stdout)
-            for name in self.names
+            for name in ("master", "node")
         }
-
-    def database(self):
-        return self.ssh("database", "mariadb", text=ALL_OF_IT).stdout
 
 
 @pytest.fixture(scope="module")
@@ -133,24 +109,19 @@ def hosts(host_before, tmp_path_factory, pytestconfig):
     """The machines; this process is in their network until they end."""
     del host_before  # it is to be taken before any machine is there
     folder = tmp_path_factory.mktemp("given")
-    machines = {"master": MASTER, "node": NODE}
-    if pytestconfig.getoption("--long"):
-        machines["database"] = DATABASE
     raw = {
         "cluster": {"name": "given"},
         "network": {"nodes": NETWORK},
-        "machines": machines,
+        "machines": {"master": MASTER, "node": NODE},
     }
     driver = LocalDriver(parse(raw, "hosts").topology, paths_of(folder, "given"))
     own = os.open("/proc/self/ns/net", os.O_RDONLY)
     found = Hosts(driver, folder)
     try:
         driver.up(plain_disk(pytestconfig.getoption("--hosts-suite")), lambda _text: None)
-        for name in found.names:
+        for name in ("master", "node"):
             found.ssh(name, ADMIN)
             found.until_booted(name)
-        if "database" in found.names:
-            found.ssh("database", SHOP)
         yield found
     finally:
         driver.down()
@@ -172,14 +143,8 @@ def before(hosts):
 
 
 @pytest.fixture(scope="module")
-def owners(hosts):
-    """What is in the owner's database, from before."""
-    return hosts.database() if "database" in hosts.names else None
-
-
-@pytest.fixture(scope="module")
-def up(cluster, before, owners):
-    del before, owners
+def up(cluster, before):
+    del before
     return cluster.up()
 
 
@@ -193,8 +158,7 @@ def test_preflight_tells_all_that_is_wrong_and_changes_nothing(hosts, before):
     finally:
         hosts.ssh("node", MEND)
         wrong.down()
-    every = len(hosts.names)
-    assert failed.value.brief == f"{every} of {every} hosts cannot be part of the cluster"
+    assert failed.value.brief == "2 of 2 hosts cannot be part of the cluster"
     told = dict(line.strip().split(": ", 1) for line in failed.value.reason.splitlines())
     for part in (
         r"it has \d+ MiB of memory, 3481 are needed",
@@ -206,7 +170,10 @@ def test_preflight_tells_all_that_is_wrong_and_changes_nothing(hosts, before):
         assert re.search(part, told["node"]), (part, told)
     assert re.fullmatch(r"it has \d+ MiB of memory, 3481 are needed", told["master"])
     after = hosts.prints()
-    assert not any(unlike(before[name], after[name]) for name in before)
+    assert {name: unlike(before[name], after[name]) for name in before} == {
+        "master": {},
+        "node": {},
+    }
 
 
 def test_a_key_that_is_not_the_given_one_is_refused(hosts, tmp_path):
@@ -214,15 +181,14 @@ def test_a_key_that_is_not_the_given_one_is_refused(hosts, tmp_path):
     run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", other], timeout=20)
     kind, key, *_ = other.with_suffix(".pub").read_text().split()
     known = tmp_path / "known_hosts"
-    places = ("192.168.129.11", "[192.168.129.21]:2222", "192.168.129.31")
-    known.write_text("".join(f"{place} {kind} {key}\n" for place in places))
+    known.write_text(f"192.168.129.11 {kind} {key}\n[192.168.129.21]:2222 {kind} {key}\n")
     wrong = hosts.cluster("wrong", host_keys=str(known))
     try:
-        with pytest.raises(MachineError) as failed:
+        with pytest.raises(MachineError, match="2 of 2") as failed:
             wrong.up()
     finally:
         wrong.down()
-    assert failed.value.reason.count("Host key verification failed") == len(hosts.names)
+    assert failed.value.reason.count("Host key verification failed") == 2
 
 
 def test_a_jump_host_is_gone_through(hosts):
@@ -234,25 +200,9 @@ def test_a_jump_host_is_gone_through(hosts):
             ["ssh", "-F", through.paths.ssh_config, "node", "echo $SSH_CONNECTION"], timeout=120
         )
         assert said.stdout.split()[0] == "192.168.129.11"
-        assert all(status.running for status in through.driver.status())
+        assert [status.running for status in through.driver.status()] == [True, True]
     finally:
         through.down()
-
-
-@pytest.mark.long
-def test_a_schema_of_the_name_is_somebody_s_own(hosts, before):
-    """It is named, and neither used nor removed, by ``up`` or by the ``down`` after it."""
-    del before
-    kept = hosts.database()
-    hosts.ssh("database", "mariadb -e 'CREATE SCHEMA lab'")
-    wrong = hosts.cluster("wrong")
-    try:
-        with pytest.raises(MachineError, match="schema lab that l4lab did not make"):
-            wrong.up()
-    finally:
-        wrong.down()
-        hosts.ssh("database", "mariadb -e 'DROP SCHEMA lab'")  # which must be there
-    assert hosts.database() == kept
 
 
 def test_up_to_green_checks_and_a_second_up_changes_nothing(cluster, up, hosts):
@@ -274,17 +224,6 @@ def test_up_to_green_checks_and_a_second_up_changes_nothing(cluster, up, hosts):
     actions.destroy(cluster, lab)
 
 
-@pytest.mark.long
-def test_the_lab_is_done_beside_an_owner_s_data(cluster, up, hosts):
-    del up
-    lab = get_lab(PROJECT, "selectorless")
-    actions.deploy(cluster, lab)
-    report = actions.check(cluster, lab)
-    assert report.passed, report.render(color=False)
-    actions.destroy(cluster, lab)
-    assert "tea" in hosts.database()
-
-
 def test_a_cluster_on_the_hosts_keeps_others_away(hosts, up):
     del up
     other = hosts.cluster("wrong")
@@ -293,7 +232,7 @@ def test_a_cluster_on_the_hosts_keeps_others_away(hosts, up):
             other.up()
     finally:
         other.down()
-    assert failed.value.reason.count("part of another cluster of l4lab") == len(hosts.names)
+    assert failed.value.reason.count("part of another cluster of l4lab") == 2
 
 
 def test_other_settings_are_refused_while_the_hosts_are_in_use(cluster, up, hosts):
@@ -313,15 +252,13 @@ def test_other_settings_are_refused_while_the_hosts_are_in_use(cluster, up, host
     assert cluster.status()
 
 
-def test_down_leaves_the_hosts_as_they_were_found(cluster, up, hosts, before, owners):
+def test_down_leaves_the_hosts_as_they_were_found(cluster, up, hosts, before):
     del up
     assert cluster.down()
     assert not cluster.paths.root.exists()
     after = hosts.prints()  # over the hosts' own SSH, which must still answer
     found = {name: unlike(before[name], after[name]) for name in before}
-    assert not any(found.values()), json.dumps(found, indent=1)
-    if owners:
-        assert hosts.database() == owners
+    assert found == {"master": {}, "node": {}}, json.dumps(found, indent=1)
 
 
 def test_the_hosts_run_on(hosts):
