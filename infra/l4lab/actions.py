@@ -57,7 +57,7 @@ def _remember_before(cluster: Cluster, access: Access, lab: Lab) -> None:
     try:
         remember_before(access, lab.stack)
     except MachineError as failed:
-        cluster.progress.say(f"reset will not be able to compare: {failed.brief}: {failed.reason}")
+        cluster.progress.say(f"reset will not be able to compare: {failed.one_line}")
 
 
 def destroy(cluster: Cluster, lab: Lab) -> stack.Outcome:
@@ -239,7 +239,7 @@ def labs_of(cluster: Cluster, access: Access) -> dict[str, str]:
     try:
         items = read_objects(access.paths.kubeconfig)
     except MachineError as failed:
-        cluster.progress.say(f"labs are as they were deployed: {failed.brief}: {failed.reason}")
+        cluster.progress.say(f"labs are as they were deployed: {failed.one_line}")
         return said
     for name in filter(stacks.get, stacks):
         gone = missing(access.paths, name, items)

@@ -33,6 +33,11 @@ class L4labError(Exception):
 
     exit_code: ClassVar[int] = 2
 
+    @property
+    def one_line(self) -> str:
+        """What went wrong and why, for a place that has one line."""
+        return f"{self.brief}: {self.reason}" if self.reason else self.brief
+
     def __str__(self) -> str:
         lines = [self.brief]
         if self.reason:

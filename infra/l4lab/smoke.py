@@ -249,7 +249,7 @@ def _lacking(lab: Lab, cluster: Cluster) -> str:
     try:
         lab.steps(cluster.settings.topology)
     except UsageError as told:
-        return f"{told.brief}: {told.reason}"
+        return told.one_line
     return ""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections import namedtuple
 from dataclasses import replace
 
 import pytest
@@ -12,8 +11,7 @@ from l4lab import bundle, doctor, machines
 from l4lab.bundle import Bundle
 from l4lab.cluster import Cluster
 from l4lab.settings import parse
-
-Usage = namedtuple("Usage", "total used free")
+from tests.unit.usage import Usage
 
 
 @pytest.fixture

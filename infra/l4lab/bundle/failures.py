@@ -43,7 +43,7 @@ def told(
             raise _full(what, folder, needed) from failed
         raise BundleError(
             what,
-            f"{failed.brief}: {failed.reason}" if failed.reason else failed.brief,
+            failed.one_line,
             failed.resolution or "mend what it says, then the same command goes on from here",
             details=failed.details or log,
         ) from failed

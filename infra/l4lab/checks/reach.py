@@ -100,7 +100,7 @@ class LiveReach:
         try:
             return run(words, timeout=timeout, check=False, input=stdin)
         except CommandError as failed:
-            raise CannotMeasure(failed.brief + f": {failed.reason}", final=True) from failed
+            raise CannotMeasure(failed.one_line, final=True) from failed
 
     def secret(self, name: str) -> str:
         """A secret that the playbooks made for this cluster.
@@ -111,9 +111,7 @@ class LiveReach:
         try:
             return self._access.paths.kept_secret(name)
         except UsageError as missing:
-            raise CannotMeasure(
-                f"{missing.brief}: {missing.reason}", then=missing.resolution, final=True
-            ) from missing
+            raise CannotMeasure(missing.one_line, then=missing.resolution, final=True) from missing
 
     def _kubectl(self) -> list[str]:
         return [str(self._access.kubectl), f"--kubeconfig={self._access.paths.kubeconfig}"]

@@ -110,8 +110,7 @@ def _do(student: Student, work: Work, pipe: Connection, parent: int) -> None:
         end_with(parent)
         outcome = work(student, tell)
     except L4labError as failed:
-        note = failed.brief + (f": {failed.reason}" if failed.reason else "")
-        outcome = _failed(student, note, started, next_=failed.resolution)
+        outcome = _failed(student, failed.one_line, started, next_=failed.resolution)
     except KeyboardInterrupt:
         outcome = _failed(student, "interrupted", started)
     except Exception as bug:

@@ -70,7 +70,7 @@ def up(clusters: Clusters, students: Sequence[Student]) -> list[Outcome]:
         try:
             remember_before(cluster.enter(), CLEAN)
         except MachineError as failed:
-            unlike = f"; reset will not be able to compare: {failed.brief}: {failed.reason}"
+            unlike = f"; reset will not be able to compare: {failed.one_line}"
         name = cluster.settings.topology.name
         return Outcome(
             student=student.id,

@@ -163,7 +163,7 @@ def _labs(reader: Reader, raw: object, project: Path, shape: str) -> tuple[str, 
                 lab.at(Place(student="anybody", namespace="anybody"))
         except UsageError as failed:
             right = "leave it out" if failed.resolution is None else failed.resolution
-            raise reader.wrong(key, f"{failed.brief}: {failed.reason}", right) from failed
+            raise reader.wrong(key, failed.one_line, right) from failed
     return tuple(dict.fromkeys(names))
 
 

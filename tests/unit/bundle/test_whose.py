@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import shutil
-from collections import namedtuple
 from dataclasses import replace
 
 import pytest
@@ -18,9 +17,9 @@ from l4lab.errors import BundleError
 from l4lab.origin import MODULES, Origin
 from l4lab.progress import Progress
 from l4lab.settings import parse
+from tests.unit.usage import Usage
 
 HOSTS = Origin(local=False)
-Usage = namedtuple("Usage", "total used free")
 GIVEN = {
     "cluster": {"driver": "ssh"},
     "machines": {

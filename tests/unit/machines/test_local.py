@@ -19,8 +19,7 @@ from l4lab.errors import MachineError
 from l4lab.machines import connect, holder, host, keys, local, seed, uml
 from l4lab.settings import parse
 from l4lab.state import paths_of, write_json
-
-Usage = namedtuple("Usage", "total used free")
+from tests.unit.usage import Usage
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections import namedtuple
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from l4lab.checks.reach import read_configuration
 from l4lab.machines import host, keys, local, uml
 from l4lab.settings import parse
 from l4lab.state import paths_of
+from tests.unit.usage import Usage
 
 # What isspace() of the kernel takes for a space, which is one byte at a time.
 SPACES = b" \t\n\v\f\r\xa0"
@@ -93,9 +93,6 @@ def test_ssh_finds_its_files(tmp_path, name):
     identity = next(line for line in asked.stdout.splitlines() if line.startswith("identityfile"))
     # This one is shown as it was written.
     assert identity.replace("%%", "%") == f"identityfile {paths.ssh / keys.CLIENT_KEY}"
-
-
-Usage = namedtuple("Usage", "total used free")
 
 
 def test_letters_that_cannot_be_told_to_the_kernel_are_obstacles(tmp_path, monkeypatch):

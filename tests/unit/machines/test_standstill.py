@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections import namedtuple
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from l4lab.retry import wait_for
 from l4lab.settings import parse
 from l4lab.state import paths_of, write_json
 from tests.unit.machines.test_namespace import KERNEL, LIFE, Life
+from tests.unit.usage import Usage
 
 _OBSTACLES = host.namespace_obstacles()
 really = [
@@ -206,7 +206,6 @@ def test_the_mark_of_a_holder_that_is_gone_says_nothing(driver):
 
 
 def test_no_machine_is_started_beside_others_where_it_would_stop_at_once(driver, monkeypatch):
-    Usage = namedtuple("Usage", "total used free")
     left = {"free": ROOM - 1}
     monkeypatch.setattr(host.shutil, "disk_usage", lambda _path: Usage(1 << 40, 0, left["free"]))
     monkeypatch.setattr(host, "namespace_obstacles", list)
